@@ -1,0 +1,97 @@
+package mls
+
+import (
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdh"
+	"crypto/elliptic"
+	"crypto/hpke"
+	_ "crypto/sha256" // registers SHA-256
+	_ "crypto/sha512" // registers SHA-384 and SHA-512
+	"fmt"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// CipherSuite names a set of algorithms (RFC 9420 §17.1). Its methods perform
+// the cryptography of that suite and return ErrUnsupportedSuite for a suite
+// this package does not implement.
+type CipherSuite uint16
+
+// Registered cipher suites. The suites on X448 are not implemented.
+const (
+	SuiteX25519AES128SHA256Ed25519 CipherSuite = 1
+	SuiteP256AES128SHA256P256      CipherSuite = 2
+	SuiteX25519ChaChaSHA256Ed25519 CipherSuite = 3
+	SuiteX448AES256SHA512Ed448     CipherSuite = 4
+	SuiteP521AES256SHA512P521      CipherSuite = 5
+	SuiteX448ChaChaSHA512Ed448     CipherSuite = 6
+	SuiteP384AES256SHA384P384      CipherSuite = 7
+)
+
+var suiteNames = map[uint16]string{
+	1: "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
+	2: "MLS_128_DHKEMP256_AES128GCM_SHA256_P256",
+	3: "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519",
+	4: "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448",
+	5: "MLS_256_DHKEMP521_AES256GCM_SHA512_P521",
+	6: "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448",
+	7: "MLS_256_DHKEMP384_AES256GCM_SHA384_P384",
+}
+
+// String returns the registered name, or the number in hexadecimal.
+func (s CipherSuite) String() string { return name(uint16(s), suiteNames) }
+
+// Supported reports whether this package implements the suite.
+func (s CipherSuite) Supported() bool { return suites[s] != nil }
+
+// SupportedSuites returns the implemented suites in ascending order.
+func SupportedSuites() []CipherSuite { return []CipherSuite{1, 2, 3, 5, 7} }
+
+// algorithms is what a suite is made of.
+type algorithms struct {
+	hash    crypto.Hash
+	kem     hpke.KEM
+	kdf     hpke.KDF
+	aead    hpke.AEAD
+	keySize int                               // of the AEAD, in octets
+	newAEAD func([]byte) (cipher.AEAD, error) // the AEAD outside HPKE
+	curve   elliptic.Curve                    // of ECDSA; nil means Ed25519
+}
+
+// nonceSize is the nonce length of every AEAD in use, in octets.
+const nonceSize = 12
+
+var suites = map[CipherSuite]*algorithms{
+	1: {crypto.SHA256, hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.AES128GCM(), 16, newGCM, nil},
+	2: {crypto.SHA256, hpke.DHKEM(ecdh.P256()), hpke.HKDFSHA256(), hpke.AES128GCM(), 16, newGCM, elliptic.P256()},
+	3: {crypto.SHA256, hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), 32, chacha20poly1305.New, nil},
+	5: {crypto.SHA512, hpke.DHKEM(ecdh.P521()), hpke.HKDFSHA512(), hpke.AES256GCM(), 32, newGCM, elliptic.P521()},
+	7: {crypto.SHA384, hpke.DHKEM(ecdh.P384()), hpke.HKDFSHA384(), hpke.AES256GCM(), 32, newGCM, elliptic.P384()},
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// algorithms returns the parts of the suite, or ErrUnsupportedSuite.
+func (s CipherSuite) algorithms() (*algorithms, error) {
+	if a := suites[s]; a != nil {
+		return a, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrUnsupportedSuite, s)
+}
+
+// HashSize returns the length of the suite's hash in octets, 0 if the suite is
+// not supported. Secrets of the key schedule have the same length.
+func (s CipherSuite) HashSize() int {
+	if a := suites[s]; a != nil {
+		return a.hash.Size()
+	}
+	return 0
+}
