@@ -1,0 +1,151 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+)
+
+// batch is the body of one notify request.
+type batch struct {
+	pos     room.Pos // position of its last entry, or of the commit of a Welcome
+	body    []byte
+	welcome bool // it is a Welcome and moves no position
+	freeze  bool // it is new: Sent has to be stored before it leaves
+}
+
+// errMoved says that the stored state is not what the batch was planned on.
+var errMoved = errors.New("fanout: state changed")
+
+// next finds what to send and makes durable what must be: the end of a new
+// batch, or, when nothing is left, that all was acknowledged. nil = nothing.
+func (q *queue) next(ctx context.Context) (*batch, error) {
+	for {
+		var b *batch
+		var planned store.FanoutState
+		err := q.f.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
+			planned, b, err = q.plan(tx)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		switch err := q.persist(ctx, planned, b); {
+		case errors.Is(err, errMoved):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		return b, nil
+	}
+}
+
+// plan decides, without writing, what goes out next. In this order: the batch
+// already frozen, exactly as it was; a Welcome of the last acknowledged entry;
+// new entries, up to the commit of the next Welcome, so that each Welcome
+// follows its commit and nothing overtakes it.
+func (q *queue) plan(tx store.ReadTx) (store.FanoutState, *batch, error) {
+	s, err := tx.Fanout(q.room, q.peer)
+	if err != nil {
+		return store.FanoutState{}, nil, err
+	}
+	if s.Parked != "" {
+		return *s, nil, errStop
+	}
+	if q.acked == s.Sent {
+		s.Acked = s.Sent
+	}
+	if s.Acked < s.Sent {
+		b, err := q.entries(tx, s.Acked, s.Sent, math.MaxInt, math.MaxInt)
+		if err == nil && (b == nil || b.pos.Seq != s.Sent) {
+			err = fmt.Errorf("fanout: log of %s lacks entries up to %d", q.room, s.Sent)
+		}
+		return *s, b, err
+	}
+	until := uint64(math.MaxUint64)
+	if s.Until != 0 {
+		until = s.Until
+	}
+	welcomes, err := tx.OutWelcomes(q.room, q.peer, 0)
+	if err != nil {
+		return *s, nil, err
+	}
+	if len(welcomes) > 0 {
+		if w := welcomes[0]; w.Seq <= s.Acked {
+			b, err := q.welcome(tx, w)
+			return *s, b, err
+		}
+		until = min(until, welcomes[0].Seq)
+	}
+	b, err := q.entries(tx, s.Sent, until, q.f.cfg.MaxBatch, q.f.cfg.MaxBatchBytes)
+	if b != nil {
+		b.freeze = true
+	}
+	return *s, b, err
+}
+
+// entries makes a batch of the entries in (after, until], nil if there are none.
+func (q *queue) entries(tx store.ReadTx, after, until uint64, limit, maxBytes int) (*batch, error) {
+	if after >= until {
+		return nil, nil
+	}
+	if n := until - after; n < uint64(limit) {
+		limit = int(n)
+	}
+	list, err := tx.Entries(q.room, after, limit, maxBytes)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	var b batch
+	for _, e := range list {
+		b.body = append(b.body, e.Body...)
+		b.pos = room.Pos{Seq: e.Seq, Hash: e.Hash}
+	}
+	return &b, nil
+}
+
+// welcome makes a batch of one Welcome, at the position of its commit.
+func (q *queue) welcome(tx store.ReadTx, w store.OutWelcome) (*batch, error) {
+	list, err := tx.Entries(q.room, w.Seq-1, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 || list[0].Seq != w.Seq {
+		return nil, fmt.Errorf("fanout: log of %s lacks the commit of a Welcome at %d", q.room, w.Seq)
+	}
+	return &batch{pos: room.Pos{Seq: w.Seq, Hash: list[0].Hash}, body: w.Body, welcome: true}, nil
+}
+
+// persist writes what plan found to be true. It costs nothing if the store
+// knows already, and errMoved if a writer changed the row in between.
+func (q *queue) persist(ctx context.Context, planned store.FanoutState, b *batch) error {
+	want := planned
+	if b != nil && b.freeze {
+		want.Sent = b.pos.Seq
+	}
+	idle := b == nil && q.acked != 0 && q.acked == planned.Sent
+	if want.Sent == planned.Sent && !idle {
+		return nil
+	}
+	err := q.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		s, err := tx.Fanout(q.room, q.peer)
+		if err != nil {
+			return err
+		}
+		if s.Sent != planned.Sent || s.Until != planned.Until || s.Parked != planned.Parked {
+			return errMoved
+		}
+		if *s == want {
+			return nil
+		}
+		return tx.PutFanout(want)
+	})
+	if err == nil && idle {
+		q.acked = 0 // the store knows now; do not write it again
+	}
+	return err
+}

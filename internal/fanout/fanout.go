@@ -1,0 +1,244 @@
+// Package fanout ships the logs of the rooms we host to their followers.
+//
+// It is log shipping: per (room, follower) pair the store holds how far the
+// follower has acknowledged the log (Acked) and where the batch now under way
+// ends (Sent). Sent is durable before the first octet leaves, so a retry, even
+// one after a crash, repeats the very same body. A pair never has two requests
+// in flight; pairs do not wait for each other beyond a bound on the number of
+// requests running at once. There are no rows per message.
+//
+// A Welcome travels alone, after the entry of its commit and before any later
+// one; see plan in batch.go.
+//
+// Whoever appends to a log calls Wake afterwards; a pair that is new is
+// announced with Follow. A lost call costs latency until the next one, never a
+// message: Run starts by scanning the store.
+package fanout
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hubbub/internal/backoff"
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Sender delivers one notify request. A nil error means that the peer has
+// stored everything in body. A refusal is a *mimi.Problem; every other error
+// means that the outcome is unknown.
+type Sender interface {
+	Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) error
+}
+
+// Config is what a Fanout needs. Zero values of the optional fields mean the
+// default in brackets.
+type Config struct {
+	Store  store.Store
+	Sender Sender
+	Log    *slog.Logger // [discard]
+
+	MaxInFlight   int            // requests at once over all pairs [128]
+	MaxBatch      int            // messages per request [64]
+	MaxBatchBytes int            // octets per request beyond the first message [1 MiB]
+	MaxRefusals   int            // 4xx answers to one batch before its pair is parked [3]
+	Jitter        backoff.Jitter // [full jitter]
+}
+
+// Fanout is the queue runner of one hub. Its methods are safe for concurrent
+// use.
+type Fanout struct {
+	cfg   Config
+	slots chan struct{} // one per request that may run
+
+	mu      sync.Mutex
+	ctx     context.Context // of Run; nil while it is not running
+	workers sync.WaitGroup
+	rooms   map[mimi.RoomURI]map[mimi.Domain]*queue
+	waiting map[mimi.Domain]map[*queue]struct{} // queues in backoff, by peer
+}
+
+// New makes a Fanout; Run sets it going.
+func New(cfg Config) *Fanout {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	orDefault(&cfg.MaxInFlight, 128)
+	orDefault(&cfg.MaxBatch, 64)
+	orDefault(&cfg.MaxBatchBytes, 1<<20)
+	orDefault(&cfg.MaxRefusals, 3)
+	return &Fanout{
+		cfg:     cfg,
+		slots:   make(chan struct{}, cfg.MaxInFlight),
+		rooms:   map[mimi.RoomURI]map[mimi.Domain]*queue{},
+		waiting: map[mimi.Domain]map[*queue]struct{}{},
+	}
+}
+
+func orDefault(v *int, def int) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+// Run loads all pairs from the store and ships until ctx ends. It returns nil
+// then, after its workers have stopped, or an error if the store cannot be read.
+func (f *Fanout) Run(ctx context.Context) error {
+	var states []store.FanoutState
+	err := f.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		states, err = tx.Fanouts()
+		return err
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	f.mu.Lock()
+	f.ctx = ctx
+	for _, s := range states {
+		q := f.queue(s.Room, s.Peer)
+		q.status.Parked = s.Parked
+		f.kick(q)
+	}
+	for _, peers := range f.rooms { // announced before Run
+		for _, q := range peers {
+			f.kick(q)
+		}
+	}
+	f.mu.Unlock()
+
+	<-ctx.Done()
+	f.mu.Lock()
+	f.ctx = nil // no worker starts from here on
+	f.mu.Unlock()
+	f.workers.Wait()
+	return nil
+}
+
+// Follow makes a pair known that has just been written to the store, and starts
+// shipping to it.
+func (f *Fanout) Follow(uri mimi.RoomURI, peer mimi.Domain) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kick(f.queue(uri, peer))
+}
+
+// Wake says that the log of a room has grown.
+func (f *Fanout) Wake(uri mimi.RoomURI) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, q := range f.rooms[uri] {
+		f.kick(q)
+	}
+}
+
+// PeerAlive says that something was heard from a peer: whatever waits for it
+// tries again now, unless the peer itself asked for a pause.
+func (f *Fanout) PeerAlive(peer mimi.Domain) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for q := range f.waiting[peer] {
+		q.revive()
+	}
+}
+
+// Resume sets a parked pair going again: what an operator does after the cause
+// is gone.
+func (f *Fanout) Resume(ctx context.Context, uri mimi.RoomURI, peer mimi.Domain) error {
+	err := f.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		s, err := tx.Fanout(uri, peer)
+		if err != nil {
+			return err
+		}
+		s.Parked = ""
+		return tx.PutFanout(*s)
+	})
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	q := f.queue(uri, peer)
+	q.status.Parked = ""
+	f.kick(q)
+	return nil
+}
+
+// Status is how one pair stands.
+type Status struct {
+	Room     mimi.RoomURI
+	Peer     mimi.Domain
+	Failures int       // attempts failed in a row; 0 = healthy or idle
+	Since    time.Time // of the first of them
+	Error    string    // the latest of them
+	Parked   string    // why the pair stands still for good; "" = it does not
+}
+
+// Troubled lists the pairs that are failing or parked, in no order.
+func (f *Fanout) Troubled() []Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []Status
+	for _, peers := range f.rooms {
+		for _, q := range peers {
+			if q.status.Failures > 0 || q.status.Parked != "" {
+				list = append(list, q.status)
+			}
+		}
+	}
+	return list
+}
+
+// queue returns the queue of a pair, making it if need be. f.mu is held.
+func (f *Fanout) queue(uri mimi.RoomURI, peer mimi.Domain) *queue {
+	peers := f.rooms[uri]
+	if peers == nil {
+		peers = map[mimi.Domain]*queue{}
+		f.rooms[uri] = peers
+	}
+	q := peers[peer]
+	if q == nil {
+		q = &queue{f: f, room: uri, peer: peer, status: Status{Room: uri, Peer: peer}}
+		peers[peer] = q
+	}
+	return q
+}
+
+// kick makes a queue look at the store once more. f.mu is held.
+func (f *Fanout) kick(q *queue) {
+	q.again = true
+	if q.running || q.status.Parked != "" || f.ctx == nil {
+		return
+	}
+	q.running = true
+	ctx := f.ctx
+	f.workers.Go(func() { q.drain(ctx) })
+}
+
+// acquire takes a slot for one request.
+func (f *Fanout) acquire(ctx context.Context) bool {
+	select {
+	case f.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *Fanout) release() { <-f.slots }
+
+// refusal finds the peer's refusal in err, if it is one that a retry of the
+// same octets is not expected to change.
+func refusal(err error) *mimi.Problem {
+	var p *mimi.Problem
+	if errors.As(err, &p) && p.Status >= 400 && !p.Retryable() {
+		return p
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hubbub/internal/backoff"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// queue is one (room, follower) pair. At most one goroutine, in drain, ships it.
+type queue struct {
+	f    *Fanout
+	room mimi.RoomURI
+	peer mimi.Domain
+
+	// Owned by Fanout.mu.
+	running bool          // a goroutine is in drain
+	again   bool          // something may have changed since it last looked
+	alive   chan struct{} // closed by revive; not nil while backing off
+	status  Status
+
+	// Owned by drain.
+	acked    uint64 // acknowledged by the peer, perhaps not yet in the store
+	refusals int    // 4xx answers to the batch now under way
+}
+
+// errStop ends a queue's goroutine: the context is done or the pair is parked.
+var errStop = errors.New("fanout: stopped")
+
+// drain ships until nothing is left, then ends; kick starts it again.
+func (q *queue) drain(ctx context.Context) {
+	for q.more() {
+		if err := q.shipAll(ctx); err != nil {
+			q.stop()
+			return
+		}
+	}
+}
+
+// more consumes the request to look again, or marks the queue as at rest.
+func (q *queue) more() bool {
+	q.f.mu.Lock()
+	defer q.f.mu.Unlock()
+	q.running = q.again
+	q.again = false
+	return q.running
+}
+
+func (q *queue) stop() {
+	q.f.mu.Lock()
+	defer q.f.mu.Unlock()
+	q.running = false
+}
+
+// shipAll delivers everything there is, waiting out failures. Its only error
+// is errStop.
+func (q *queue) shipAll(ctx context.Context) error {
+	for {
+		more, err := q.shipOne(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return errStop
+		case err == nil && !more:
+			return nil
+		case err == nil:
+			continue
+		case errors.Is(err, errStop):
+			return err
+		}
+		if err := q.failed(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// shipOne delivers one request. more is false if there was nothing to send.
+func (q *queue) shipOne(ctx context.Context) (more bool, err error) {
+	if !q.f.acquire(ctx) {
+		return false, errStop
+	}
+	defer q.f.release()
+
+	b, err := q.next(ctx)
+	if err != nil || b == nil {
+		return false, err
+	}
+	if err := q.f.cfg.Sender.Notify(ctx, q.peer, q.room, b.pos, b.body); err != nil {
+		return false, &sendError{err}
+	}
+	q.succeeded()
+	if b.welcome {
+		err = q.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
+			return tx.DeleteOutWelcomes(q.room, q.peer, b.pos.Seq)
+		})
+		return true, err
+	}
+	q.acked = b.pos.Seq
+	return true, nil
+}
+
+// sendError marks a failed request, as opposed to a failure of our own store.
+type sendError struct{ err error }
+
+func (e *sendError) Error() string { return e.err.Error() }
+func (e *sendError) Unwrap() error { return e.err }
+
+func (q *queue) succeeded() {
+	q.refusals = 0
+	q.f.mu.Lock()
+	defer q.f.mu.Unlock()
+	if q.status.Failures > 0 {
+		q.f.cfg.Log.Info("fanout: follower is back", "peer", q.peer, "after", time.Since(q.status.Since))
+	}
+	q.status = Status{Room: q.room, Peer: q.peer}
+}
+
+// failed parks the pair if the peer will not have the batch, and otherwise
+// waits until it is time to try again.
+func (q *queue) failed(ctx context.Context, err error) error {
+	var sent *sendError
+	if p := refusal(err); p != nil && errors.As(err, &sent) {
+		if q.refusals++; q.refusals >= q.f.cfg.MaxRefusals {
+			return q.park(ctx, p)
+		}
+	}
+	var asked time.Duration
+	var p *mimi.Problem
+	if errors.As(err, &p) {
+		asked = backoff.Asked(p.RetryAfter)
+	}
+	return q.wait(ctx, err, asked)
+}
+
+// park stops the pair for good, visibly and durably, without touching others.
+func (q *queue) park(ctx context.Context, p *mimi.Problem) error {
+	reason := fmt.Sprintf("refused %d times: %d %s", q.refusals, p.Status, p.Code)
+	err := q.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		s, err := tx.Fanout(q.room, q.peer)
+		if err != nil {
+			return err
+		}
+		s.Parked = reason
+		return tx.PutFanout(*s)
+	})
+	if err != nil {
+		return q.wait(ctx, err, 0)
+	}
+	q.refusals = 0
+	q.f.cfg.Log.Error("fanout: follower refuses the log, queue parked", "peer", q.peer, "reason", reason)
+	q.f.mu.Lock()
+	defer q.f.mu.Unlock()
+	q.status.Parked, q.status.Error, q.status.Failures = reason, p.Error(), q.status.Failures+1
+	return errStop
+}
+
+// wait sleeps out the backoff after one more failure. Word from the peer ends
+// it early, but not a pause that the peer itself asked for.
+func (q *queue) wait(ctx context.Context, cause error, asked time.Duration) error {
+	alive := make(chan struct{})
+	q.f.mu.Lock()
+	q.status.Failures++
+	q.status.Error = cause.Error()
+	if q.status.Failures == 1 {
+		q.status.Since = time.Now()
+		q.f.cfg.Log.Warn("fanout: follower does not take the log", "peer", q.peer, "cause", cause)
+	}
+	delay := backoff.Delay(q.status.Failures, q.f.cfg.Jitter)
+	if asked > 0 {
+		delay = asked
+	} else {
+		q.alive = alive
+		q.f.backingOff(q)
+	}
+	q.f.mu.Unlock()
+
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-alive:
+	case <-ctx.Done():
+	}
+
+	q.f.mu.Lock()
+	defer q.f.mu.Unlock()
+	q.alive = nil
+	delete(q.f.waiting[q.peer], q)
+	if ctx.Err() != nil {
+		return errStop
+	}
+	return nil
+}
+
+// backingOff lists q among those that PeerAlive revives. f.mu is held.
+func (f *Fanout) backingOff(q *queue) {
+	if f.waiting[q.peer] == nil {
+		f.waiting[q.peer] = map[*queue]struct{}{}
+	}
+	f.waiting[q.peer][q] = struct{}{}
+}
+
+// revive ends the backoff and forgets its length. f.mu is held. The first
+// failure does not count: otherwise a peer that talks to us while it cannot
+// take our requests would have them at the rate of its own.
+func (q *queue) revive() {
+	if q.alive == nil || q.status.Failures < 2 {
+		return
+	}
+	q.status.Failures = 1
+	close(q.alive)
+	q.alive = nil
+}
