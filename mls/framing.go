@@ -219,8 +219,8 @@ func (m *PublicMessage) Encode(w *wire.Writer) {
 	}
 }
 
-// Decode reads a message. Application data is refused: it must never travel
-// unencrypted (RFC 9420 §6.2).
+// Decode reads a message. Application data is accepted here and refused by
+// Group and PublicGroup: it must not travel unencrypted (RFC 9420 §6).
 func (m *PublicMessage) Decode(r *wire.Reader) {
 	*m = PublicMessage{}
 	m.Content.Decode(r)

@@ -97,11 +97,27 @@ func (s CipherSuite) SignaturePublicKey(priv SignaturePrivateKey) ([]byte, error
 		}
 		return ed25519.NewKeyFromSeed(priv).Public().(ed25519.PublicKey), nil
 	}
-	key, err := ecdsa.ParseRawPrivateKey(a.curve, priv)
+	key, err := a.ecdsaKey(priv)
+	if err != nil {
+		return nil, err
+	}
+	return key.PublicKey.Bytes()
+}
+
+// ecdsaKey parses a scalar. Leading zeros may be missing: other stacks store
+// private keys so.
+func (a *algorithms) ecdsaKey(priv SignaturePrivateKey) (*ecdsa.PrivateKey, error) {
+	size := (a.curve.Params().BitSize + 7) / 8
+	if len(priv) > size {
+		return nil, ErrBadKey
+	}
+	scalar := make([]byte, size)
+	copy(scalar[size-len(priv):], priv)
+	key, err := ecdsa.ParseRawPrivateKey(a.curve, scalar)
 	if err != nil {
 		return nil, ErrBadKey
 	}
-	return key.PublicKey.Bytes()
+	return key, nil
 }
 
 // SignWithLabel signs content under label (RFC 9420 §5.1.2). For a component,
@@ -121,9 +137,9 @@ func (s CipherSuite) SignWithLabel(priv SignaturePrivateKey, label string, conte
 		}
 		return ed25519.Sign(ed25519.NewKeyFromSeed(priv), tbs), nil
 	}
-	key, err := ecdsa.ParseRawPrivateKey(a.curve, priv)
+	key, err := a.ecdsaKey(priv)
 	if err != nil {
-		return nil, ErrBadKey
+		return nil, err
 	}
 	h := a.hash.New()
 	h.Write(tbs)
