@@ -1,0 +1,182 @@
+package sqlstore
+
+import (
+	"errors"
+	"fmt"
+
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+const selectEntry = "SELECT seq, timestamp, kind, hash, message_hash, body FROM entries "
+
+func scanEntry(row scanner) (e store.Entry, err error) {
+	err = row.Scan(&e.Seq, &e.Timestamp, &e.Kind, (*hash)(&e.Hash), (*hash)(&e.MessageHash), &e.Body)
+	return e, err
+}
+
+func (t *readTx) Entries(uri mimi.RoomURI, after uint64, limit, maxBytes int) ([]store.Entry, error) {
+	id, known, err := t.knownRoom(uri)
+	if err != nil || !known {
+		return nil, err
+	}
+	entries := []store.Entry{}
+	size := 0
+	err = t.s.each(func(row scanner) (bool, error) {
+		e, err := scanEntry(row)
+		if size += len(e.Body); err != nil || len(entries) > 0 && size > maxBytes {
+			return false, err
+		}
+		entries = append(entries, e)
+		return true, nil
+	}, selectEntry+"WHERE room = $1 AND seq > $2 ORDER BY seq LIMIT $3", id, ordinal(after), max(limit, 0))
+	return entries, err
+}
+
+func (t *readTx) EntryByMessage(uri mimi.RoomURI, messageHash [32]byte) (*store.Entry, error) {
+	id, err := t.roomID(uri)
+	if err != nil {
+		return nil, err
+	}
+	return t.entryByMessage(id, messageHash)
+}
+
+func (t *readTx) entryByMessage(id int64, messageHash [32]byte) (*store.Entry, error) {
+	entries, err := list(t.s, scanEntry, selectEntry+"WHERE room = $1 AND message_hash = $2", id, messageHash[:])
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		return nil, store.ErrNotFound
+	}
+	return &entries[0], nil
+}
+
+// The statements of the append path. The first compares and inserts in one
+// step, so that a refusal has written nothing.
+const (
+	insertEntry = `INSERT INTO entries (room, seq, timestamp, kind, hash, message_hash, body)
+		SELECT id, $2, $3, $4, $5, $6, $7 FROM rooms WHERE id = $1 AND head_seq = $8 AND head_hash = $9
+		ON CONFLICT (room, message_hash) DO NOTHING`
+	moveHead      = "UPDATE rooms SET head_seq = $1, head_hash = $2, last_timestamp = $3 WHERE id = $4"
+	moveHeadEpoch = "UPDATE rooms SET head_seq = $1, head_hash = $2, last_timestamp = $3, epoch = $5 WHERE id = $4"
+)
+
+func (t *tx) Append(a store.Append) error {
+	id, err := t.roomID(a.Room)
+	if err != nil {
+		return err
+	}
+	if err := checkAppend(a); err != nil {
+		return fmt.Errorf("append to %s: %w", a.Room, err)
+	}
+	e := &a.Entry
+	n, err := t.write(insertEntry, id, ordinal(e.Seq), ordinal(e.Timestamp), int64(e.Kind), e.Hash[:],
+		e.MessageHash[:], bytesOf(e.Body), ordinal(a.Prev.Seq), a.Prev.Hash[:])
+	if err == nil && n == 0 {
+		err = t.whyNotAppended(id, a)
+	}
+	if err != nil {
+		return fmt.Errorf("append to %s at %s: %w", a.Room, a.Prev, err)
+	}
+	if err := t.moveHead(id, a); err != nil {
+		return err
+	}
+	if err := t.settle(a.Room, e); err != nil {
+		return err
+	}
+	return t.project(id, a.Changes, a.Participants, a.Joined, a.Left, e.Seq)
+}
+
+// checkAppend catches mistakes of the caller that would break the chain.
+func checkAppend(a store.Append) error {
+	want := room.Pos{Seq: a.Entry.Seq, Hash: a.Entry.Hash}
+	if next := a.Prev.Next(a.Entry.Body); next != want {
+		return fmt.Errorf("entry %s does not continue the chain, which gives %s", want, next)
+	}
+	for _, c := range a.Changes {
+		if c.Seq != a.Entry.Seq {
+			return fmt.Errorf("change of Seq %d in entry %d", c.Seq, a.Entry.Seq)
+		}
+	}
+	return distinct(a.Participants)
+}
+
+func (t *tx) whyNotAppended(id int64, a store.Append) error {
+	switch _, err := t.entryByMessage(id, a.Entry.MessageHash); {
+	case err == nil:
+		return store.ErrExists
+	case errors.Is(err, store.ErrNotFound):
+		return store.ErrConflict
+	default:
+		return err
+	}
+}
+
+func (t *tx) moveHead(id int64, a store.Append) error {
+	e := &a.Entry
+	if a.State == nil {
+		_, err := t.write(moveHead, ordinal(e.Seq), e.Hash[:], ordinal(e.Timestamp), id)
+		return err
+	}
+	if _, err := t.write(moveHeadEpoch, ordinal(e.Seq), e.Hash[:], ordinal(e.Timestamp), id, int64(a.Epoch)); err != nil {
+		return err
+	}
+	return t.putState(id, a.State)
+}
+
+const selectSpan = `SELECT r.uri, m.client, m.user_uri, m.after_seq, m.until_seq, m.acked
+	FROM memberships m JOIN rooms r ON r.id = m.room `
+
+func scanSpan(row scanner) (m store.Membership, err error) {
+	err = row.Scan(&m.Room, &m.Client, &m.User, &m.After, &m.Until, &m.Acked)
+	return m, err
+}
+
+func (t *readTx) Memberships(client mimi.ClientURI) ([]store.Membership, error) {
+	return list(t.s, scanSpan, selectSpan+"WHERE m.client = $1 ORDER BY m.id", string(client))
+}
+
+func (t *readTx) RoomMemberships(uri mimi.RoomURI) ([]store.Membership, error) {
+	id, known, err := t.knownRoom(uri)
+	if err != nil || !known {
+		return nil, err
+	}
+	return list(t.s, scanSpan, selectSpan+"WHERE m.room = $1 ORDER BY m.id", id)
+}
+
+// openSpan leaves a span that is open already as it is.
+func (t *tx) openSpan(id int64, m store.Membership) error {
+	_, err := t.write(`INSERT INTO memberships (room, client, user_uri, after_seq, until_seq, acked)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room, client) WHERE until_seq = 0 DO NOTHING`,
+		id, string(m.Client), string(m.User), ordinal(m.After), ordinal(m.Until), ordinal(m.Acked))
+	return err
+}
+
+func (t *tx) closeSpan(id int64, client mimi.ClientURI, seq uint64) error {
+	_, err := t.write("UPDATE memberships SET until_seq = $1 WHERE room = $2 AND client = $3 AND until_seq = 0",
+		ordinal(seq), id, string(client))
+	return err
+}
+
+func (t *tx) Ack(client mimi.ClientURI, uri mimi.RoomURI, seq uint64) error {
+	id, err := t.roomID(uri)
+	if err != nil {
+		return err
+	}
+	var head int64
+	if err := t.s.one([]any{&head}, "SELECT head_seq FROM rooms WHERE id = $1", id); err != nil {
+		return err
+	}
+	// Nobody has what does not exist yet: a mistaken client would otherwise
+	// never be sent what comes next.
+	acked := min(ordinal(seq), head)
+	if _, err := t.write("UPDATE memberships SET acked = $1 WHERE room = $2 AND client = $3 AND acked < $1",
+		acked, id, string(client)); err != nil {
+		return err
+	}
+	_, err = t.write("DELETE FROM in_welcomes WHERE client = $1 AND room = $2 AND seq <= $3",
+		string(client), id, acked)
+	return err
+}

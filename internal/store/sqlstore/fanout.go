@@ -1,0 +1,108 @@
+package sqlstore
+
+import (
+	"fmt"
+
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+const selectFanout = `SELECT r.uri, f.peer, f.acked, f.sent, f.until_seq, f.parked
+	FROM fanouts f JOIN rooms r ON r.id = f.room `
+
+func scanFanout(row scanner) (f store.FanoutState, err error) {
+	err = row.Scan(&f.Room, &f.Peer, &f.Acked, &f.Sent, &f.Until, &f.Parked)
+	return f, err
+}
+
+func (t *readTx) Fanouts() ([]store.FanoutState, error) {
+	return list(t.s, scanFanout, selectFanout+"ORDER BY r.uri, f.peer")
+}
+
+func (t *readTx) Fanout(uri mimi.RoomURI, peer mimi.Domain) (*store.FanoutState, error) {
+	all, err := list(t.s, scanFanout, selectFanout+"WHERE r.uri = $1 AND f.peer = $2", string(uri), string(peer))
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("fanout of %s to %s: %w", uri, peer, store.ErrNotFound)
+	}
+	return &all[0], nil
+}
+
+func (t *tx) PutFanout(f store.FanoutState) error {
+	id, err := t.roomID(f.Room)
+	if err != nil {
+		return err
+	}
+	_, err = t.write(`INSERT INTO fanouts (room, peer, acked, sent, until_seq, parked) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (room, peer) DO UPDATE SET acked = excluded.acked, sent = excluded.sent,
+		until_seq = excluded.until_seq, parked = excluded.parked`,
+		id, string(f.Peer), ordinal(f.Acked), ordinal(f.Sent), ordinal(f.Until), f.Parked)
+	return err
+}
+
+const selectOutWelcome = `SELECT r.uri, w.seq, w.peer, w.body, w.snapshot
+	FROM out_welcomes w JOIN rooms r ON r.id = w.room WHERE r.uri = $1 AND w.peer = $2 `
+
+func scanOutWelcome(row scanner) (w store.OutWelcome, err error) {
+	err = row.Scan(&w.Room, &w.Seq, &w.Peer, &w.Body, &w.Snapshot)
+	return w, err
+}
+
+func (t *readTx) OutWelcomes(uri mimi.RoomURI, peer mimi.Domain, after uint64) ([]store.OutWelcome, error) {
+	return list(t.s, scanOutWelcome, selectOutWelcome+"AND w.seq > $3 ORDER BY w.seq",
+		string(uri), string(peer), ordinal(after))
+}
+
+func (t *readTx) OutWelcome(uri mimi.RoomURI, peer mimi.Domain, seq uint64) (*store.OutWelcome, error) {
+	all, err := list(t.s, scanOutWelcome, selectOutWelcome+"AND w.seq = $3",
+		string(uri), string(peer), ordinal(seq))
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("welcome of %s at %d for %s: %w", uri, seq, peer, store.ErrNotFound)
+	}
+	return &all[0], nil
+}
+
+func (t *tx) PutOutWelcome(w store.OutWelcome) error {
+	id, err := t.roomID(w.Room)
+	if err != nil {
+		return err
+	}
+	_, err = t.write(`INSERT INTO out_welcomes (room, peer, seq, body, snapshot) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (room, peer, seq) DO NOTHING`,
+		id, string(w.Peer), ordinal(w.Seq), bytesOf(w.Body), orNull(w.Snapshot))
+	return err
+}
+
+func (t *tx) DeleteOutWelcomes(uri mimi.RoomURI, peer mimi.Domain, upTo uint64) error {
+	id, err := t.roomID(uri)
+	if err != nil {
+		return err
+	}
+	_, err = t.write("DELETE FROM out_welcomes WHERE room = $1 AND peer = $2 AND seq <= $3",
+		id, string(peer), ordinal(upTo))
+	return err
+}
+
+func (t *readTx) InWelcomes(client mimi.ClientURI) ([]store.InWelcome, error) {
+	return list(t.s, func(row scanner) (w store.InWelcome, err error) {
+		err = row.Scan(&w.Client, &w.Room, &w.Seq, &w.Body)
+		return w, err
+	}, `SELECT w.client, r.uri, w.seq, w.body FROM in_welcomes w JOIN rooms r ON r.id = w.room
+		WHERE w.client = $1 ORDER BY w.id`, string(client))
+}
+
+func (t *tx) PutInWelcome(w store.InWelcome) error {
+	id, err := t.roomID(w.Room)
+	if err != nil {
+		return err
+	}
+	_, err = t.write(`INSERT INTO in_welcomes (client, room, seq, body) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (client, room, seq) DO NOTHING`,
+		string(w.Client), id, ordinal(w.Seq), bytesOf(w.Body))
+	return err
+}

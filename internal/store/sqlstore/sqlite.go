@@ -1,0 +1,129 @@
+package sqlstore
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver; docs/benchmarks.md says why this one
+
+	"hubbub/internal/store"
+)
+
+const driverName = "sqlite"
+
+// busyTimeoutMS is how long a connection waits for a lock. Only a tool that
+// somebody points at the file while we run can make us wait.
+const busyTimeoutMS = 10_000
+
+// Pragmas of a connection. Checkpoints are ours to run (writer.go): SQLite's
+// own would swallow a failed fsync.
+var (
+	commonPragmas = []string{
+		fmt.Sprintf("busy_timeout = %d", busyTimeoutMS),
+		"foreign_keys = ON",
+		"trusted_schema = OFF",
+		"synchronous = FULL",
+		"fullfsync = ON",
+		"checkpoint_fullfsync = ON",
+		"cell_size_check = ON",
+		"wal_autocheckpoint = 0",
+		"temp_store = MEMORY",
+	}
+	writerPragmas = append([]string{"journal_mode = WAL", "cache_size = -32768"}, commonPragmas...)
+	readerPragmas = append([]string{"query_only = ON"}, commonPragmas...)
+)
+
+// Statements that open and end transactions.
+const (
+	beginRead     = "BEGIN"
+	beginWrite    = "BEGIN IMMEDIATE"
+	commit        = "COMMIT"
+	rollback      = "ROLLBACK"
+	savepoint     = "SAVEPOINT fn"
+	release       = "RELEASE fn"
+	rollbackTo    = "ROLLBACK TO fn"
+	passive       = "PASSIVE"  // checkpoint what no reader is in the way of
+	truncate      = "TRUNCATE" // and leave an empty write-ahead log behind
+	framesPending = "NOOP"     // only report
+)
+
+func dataSource(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}).String()
+}
+
+// rebind turns the $1 of our query text into SQLite's ?1: SQLite would number
+// a bare $1 by its first use.
+func rebind(query string) string { return strings.ReplaceAll(query, "$", "?") }
+
+// Result codes of SQLite, https://sqlite.org/rescode.html.
+const (
+	codeFull       = 13
+	codeConstraint = 19
+)
+
+// mapError makes the driver's errors the contract's.
+func mapError(err error) error {
+	var e interface{ Code() int }
+	if err == nil || !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case codeFull:
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	case codeConstraint:
+		return fmt.Errorf("%w: %w", errConstraint, err)
+	}
+	return err
+}
+
+// walState is what a checkpoint reports.
+type walState struct {
+	busy, frames, done int64
+}
+
+// checkpoint moves the write-ahead log into the database file.
+func checkpoint(s *session, mode string) error {
+	_, err := walCheckpoint(s, mode)
+	return err
+}
+
+func walCheckpoint(s *session, mode string) (w walState, err error) {
+	err = s.conn.QueryRowContext(background, "PRAGMA wal_checkpoint("+mode+")").Scan(&w.busy, &w.frames, &w.done)
+	if err != nil {
+		return w, fmt.Errorf("checkpoint: %w", mapError(err))
+	}
+	return w, nil
+}
+
+// shrinkLog cuts the write-ahead log file back to nothing unless a reader
+// still needs it: the writer does not wait for readers.
+func shrinkLog(s *session) error {
+	if err := setBusyTimeout(s, 0); err != nil {
+		return err
+	}
+	return errors.Join(checkpoint(s, truncate), setBusyTimeout(s, busyTimeoutMS))
+}
+
+func setBusyTimeout(s *session, ms int) error {
+	_, err := s.conn.ExecContext(background, fmt.Sprintf("PRAGMA busy_timeout = %d", ms))
+	return err
+}
+
+func scanName(row scanner) (name string, err error) {
+	err = row.Scan(&name)
+	return name, err
+}
+
+func (t *readTx) tables() ([]string, error) {
+	return list(t.s, scanName, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name")
+}
+
+func (t *readTx) columns(table string) ([]string, error) {
+	return list(t.s, scanName, "SELECT name FROM pragma_table_info($1) ORDER BY cid", table)
+}

@@ -1,0 +1,25 @@
+package sqlstore_test
+
+import (
+	"fmt"
+	"testing"
+
+	"hubbub/internal/store"
+	"hubbub/internal/store/sqlstore"
+	"hubbub/internal/store/storetest"
+)
+
+func open(dir string) (store.Store, error) {
+	s, err := sqlstore.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// BenchmarkAppend is the write path of a hub: docs/benchmarks.md.
+func BenchmarkAppend(b *testing.B) {
+	for _, rooms := range []int{1, 8, 64} {
+		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) { storetest.BenchmarkAppend(b, open, rooms) })
+	}
+}

@@ -1,0 +1,136 @@
+package sqlstore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+const selectSubmission = `SELECT id, client, txn, room, hub, kind, body, message_hash, state, enqueued_at,
+	accepted, seq, reason, detail, epoch, attempts, last_error, rev FROM submissions `
+
+func scanSubmission(row scanner) (s store.Submission, err error) {
+	err = row.Scan(&s.ID, &s.Client, &s.Txn, &s.Room, &s.Hub, &s.Kind, &s.Body, (*hash)(&s.MessageHash),
+		&s.State, &s.EnqueuedAt, &s.Accepted, &s.Seq, &s.Reason, &s.Detail, (*word)(&s.Epoch),
+		&s.Attempts, &s.LastError, &s.Rev)
+	return s, err
+}
+
+func (t *readTx) QueuedSubmissions(afterID uint64, limit int) ([]store.Submission, error) {
+	return list(t.s, scanSubmission, selectSubmission+
+		"WHERE state = 1 AND accepted = 0 AND id > $1 ORDER BY id LIMIT $2", ordinal(afterID), max(limit, 0))
+}
+
+func (t *readTx) Submissions(client mimi.ClientURI, afterRev uint64) ([]store.Submission, error) {
+	return list(t.s, scanSubmission, selectSubmission+
+		"WHERE client = $1 AND rev > $2 ORDER BY rev", string(client), ordinal(afterRev))
+}
+
+func (t *readTx) Submission(client mimi.ClientURI, txn string) (*store.Submission, error) {
+	all, err := list(t.s, scanSubmission, selectSubmission+"WHERE client = $1 AND txn = $2", string(client), txn)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("submission: %w", store.ErrNotFound)
+	}
+	return &all[0], nil
+}
+
+func (t *tx) Enqueue(s store.Submission) (store.Submission, error) {
+	switch old, err := t.Submission(s.Client, s.Txn); {
+	case err == nil && old.Room == s.Room && old.Kind == s.Kind && bytes.Equal(old.Body, s.Body):
+		return *old, nil
+	case err == nil:
+		return store.Submission{}, fmt.Errorf("enqueue: %w: the transaction id was used for something else", store.ErrExists)
+	case !errors.Is(err, store.ErrNotFound):
+		return store.Submission{}, err
+	}
+	if err := t.admit(&s); err != nil {
+		return store.Submission{}, err
+	}
+	_, err := t.write(`INSERT INTO submissions (id, client, txn, room, hub, kind, body, message_hash, state, enqueued_at,
+		accepted, seq, reason, detail, epoch, attempts, last_error, rev)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+		int64(s.ID), string(s.Client), s.Txn, string(s.Room), string(s.Hub), int64(s.Kind), bytesOf(s.Body),
+		s.MessageHash[:], int64(s.State), ordinal(s.EnqueuedAt), ordinal(s.Accepted), ordinal(s.Seq),
+		s.Reason, s.Detail, int64(s.Epoch), s.Attempts, s.LastError, int64(s.Rev))
+	if err != nil {
+		return store.Submission{}, err
+	}
+	return s, nil
+}
+
+// admit gives a new submission its numbers and the state it starts in: Posted
+// if its message is in the log already, otherwise Queued unless the caller
+// knows better.
+func (t *tx) admit(s *store.Submission) error {
+	id, err := t.ids.take()
+	if err != nil {
+		return err
+	}
+	s.ID, s.Rev = uint64(id), uint64(id)
+	if s.State == 0 {
+		s.State = store.Queued
+	}
+	e, err := t.EntryByMessage(s.Room, s.MessageHash)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.State, s.Seq, s.Accepted = store.Posted, e.Seq, e.Timestamp
+	return nil
+}
+
+func (t *tx) PutSubmission(s store.Submission) error {
+	rev, err := t.ids.take()
+	if err != nil {
+		return err
+	}
+	n, err := t.write(`UPDATE submissions SET state = $1, accepted = $2, seq = $3, reason = $4, detail = $5,
+		epoch = $6, attempts = $7, last_error = $8, rev = $9 WHERE id = $10 AND state = 1`,
+		int64(s.State), ordinal(s.Accepted), ordinal(s.Seq), s.Reason, s.Detail,
+		int64(s.Epoch), s.Attempts, s.LastError, rev, ordinal(s.ID))
+	if err != nil || n > 0 {
+		return err
+	}
+	var id int64
+	if err := t.s.one([]any{&id}, "SELECT id FROM submissions WHERE id = $1", ordinal(s.ID)); err != nil {
+		return fmt.Errorf("submission %d: %w", s.ID, err)
+	}
+	return nil
+}
+
+func (t *tx) DeleteSubmission(client mimi.ClientURI, txn string) error {
+	_, err := t.write("DELETE FROM submissions WHERE client = $1 AND txn = $2 AND state <> 1", string(client), txn)
+	return err
+}
+
+// settle marks the submissions that an entry came from as posted. Nearly
+// always there is none, so it looks before it writes.
+func (t *tx) settle(uri mimi.RoomURI, e *store.Entry) error {
+	ids, err := list(t.s, func(row scanner) (id int64, err error) {
+		err = row.Scan(&id)
+		return id, err
+	}, "SELECT id FROM submissions WHERE message_hash = $1 AND state = 1 AND room = $2 ORDER BY id",
+		e.MessageHash[:], string(uri))
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		rev, err := t.ids.take()
+		if err != nil {
+			return err
+		}
+		if _, err := t.write(`UPDATE submissions SET state = 2, seq = $1, accepted = $2, last_error = '', rev = $3
+			WHERE id = $4`, ordinal(e.Seq), ordinal(e.Timestamp), rev, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package sqlstore
+
+import (
+	"errors"
+	"fmt"
+
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// readTx implements store.ReadTx; its methods are in the file of their area.
+type readTx struct {
+	s     *session // nil once the transaction has ended
+	store *Store
+
+	// Ids of rooms that a write transaction came to know and that count for
+	// others only after its commit; nil in a snapshot.
+	created map[mimi.RoomURI]int64 // by this call
+	found   map[mimi.RoomURI]int64 // by earlier calls of the same batch
+}
+
+// tx implements store.Tx.
+type tx struct {
+	readTx
+	ids    *idBlock
+	wrote  bool  // the savepoint of this call is open
+	failed error // first engine error of a write
+}
+
+var (
+	_ store.ReadTx = (*readTx)(nil)
+	_ store.Tx     = (*tx)(nil)
+)
+
+func newTx(w *writer, found map[mimi.RoomURI]int64) *tx {
+	return &tx{
+		readTx: readTx{s: w.s, store: w.store, created: make(map[mimi.RoomURI]int64), found: found},
+		ids:    &w.ids,
+	}
+}
+
+// write runs a statement that changes rows and returns how many it changed.
+// The first one of a call opens the savepoint to which an error returns, so
+// that calls that only look cost nothing.
+func (t *tx) write(query string, args ...any) (int64, error) {
+	if err := t.mark(); err != nil {
+		return 0, err
+	}
+	n, err := t.s.exec(query, args...)
+	return n, t.note(err)
+}
+
+// writeOne is write for a statement with RETURNING.
+func (t *tx) writeOne(dest []any, query string, args ...any) error {
+	if err := t.mark(); err != nil {
+		return err
+	}
+	return t.note(t.s.one(dest, query, args...))
+}
+
+func (t *tx) mark() error {
+	if t.wrote {
+		return nil
+	}
+	_, err := t.s.exec(savepoint)
+	t.wrote = err == nil
+	return t.note(err)
+}
+
+// note remembers an engine error: a verb may have stopped half way, so that
+// nothing of this call may be kept.
+func (t *tx) note(err error) error {
+	if err != nil && !errors.Is(err, store.ErrNotFound) && t.failed == nil {
+		t.failed = err
+	}
+	return err
+}
+
+// roomID finds the number under which tables know a room; store.ErrNotFound
+// if there is no such room.
+func (t *readTx) roomID(uri mimi.RoomURI) (int64, error) {
+	if id, ok := t.created[uri]; ok {
+		return id, nil
+	}
+	if id, ok := t.found[uri]; ok {
+		return id, nil
+	}
+	if id, ok := t.store.rooms.Load(uri); ok {
+		return id.(int64), nil
+	}
+	var id int64
+	if err := t.s.one([]any{&id}, "SELECT id FROM rooms WHERE uri = $1", string(uri)); err != nil {
+		return 0, fmt.Errorf("room %s: %w", uri, err)
+	}
+	if t.found != nil {
+		t.found[uri] = id
+	} else {
+		t.store.rooms.Store(uri, id)
+	}
+	return id, nil
+}
+
+// knownRoom is roomID for lists, which are empty for an unknown room.
+func (t *readTx) knownRoom(uri mimi.RoomURI) (id int64, known bool, err error) {
+	id, err = t.roomID(uri)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, false, nil
+	}
+	return id, err == nil, err
+}
