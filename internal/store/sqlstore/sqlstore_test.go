@@ -17,6 +17,10 @@ func open(dir string) (store.Store, error) {
 	return s, nil
 }
 
+func TestMain(m *testing.M) { storetest.Main(m, open) }
+
+func TestConformance(t *testing.T) { storetest.Run(t, open) }
+
 // BenchmarkAppend is the write path of a hub: docs/benchmarks.md.
 func BenchmarkAppend(b *testing.B) {
 	for _, rooms := range []int{1, 8, 64} {

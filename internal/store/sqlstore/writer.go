@@ -115,22 +115,30 @@ func (w *writer) run() {
 }
 
 // gather adds what else is waiting. Callers that the last commit has just
-// answered get a chance to come back first, or every second commit would
-// carry a single call.
+// answered get a chance to come back first, as long as any do, or every second
+// commit would carry a few calls only.
 func (w *writer) gather(batch []*request) []*request {
-	runtime.Gosched()
+	for before := 0; before < len(batch); {
+		before = len(batch)
+		runtime.Gosched()
+		batch = w.drain(batch)
+	}
+	return claim(batch)
+}
+
+func (w *writer) drain(batch []*request) []*request {
 	for len(batch) < maxBatch {
 		select {
 		case r, ok := <-w.queue:
 			if !ok {
-				return claim(batch)
+				return batch
 			}
 			batch = append(batch, r)
 		default:
-			return claim(batch)
+			return batch
 		}
 	}
-	return claim(batch)
+	return batch
 }
 
 // claim keeps the requests whose callers still wait.

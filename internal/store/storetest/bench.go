@@ -1,13 +1,10 @@
 package storetest
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
 
-	"hubbub/internal/room"
-	"hubbub/internal/store"
 	"hubbub/mimi"
 )
 
@@ -49,43 +46,4 @@ func BenchmarkAppend(b *testing.B, open Opener, rooms int) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
-}
-
-// log writes a room log with made-up entries and keeps its head.
-type log struct {
-	uri  mimi.RoomURI
-	head room.Pos
-}
-
-func newLog(uri mimi.RoomURI) *log { return &log{uri: uri, head: room.StartPos(uri)} }
-
-func (l *log) create(s store.Store) error {
-	return s.Update(context.Background(), func(tx store.Tx) error {
-		return tx.CreateRoom(record(l.uri), nil, nil, nil)
-	})
-}
-
-func record(uri mimi.RoomURI) store.RoomRecord {
-	start := room.StartPos(uri)
-	return store.RoomRecord{URI: uri, Hub: uri.Domain(), Head: start, Start: start, State: []byte("state 0")}
-}
-
-// next is an entry with a body of that size, ready to be appended.
-func (l *log) next(size int) store.Append {
-	seq := l.head.Seq + 1
-	body := make([]byte, size)
-	copy(body, fmt.Sprintf("%s entry %d", l.uri, seq))
-	return store.Append{Room: l.uri, Prev: l.head, Entry: store.Entry{
-		Seq: seq, Timestamp: 1_700_000_000_000 + seq, Kind: room.KindApplication,
-		Body: body, Hash: l.head.Next(body).Hash, MessageHash: messageHash(l.uri, seq),
-	}}
-}
-
-func (l *log) append(s store.Store, size int) error {
-	a := l.next(size)
-	err := s.Update(context.Background(), func(tx store.Tx) error { return tx.Append(a) })
-	if err == nil {
-		l.head = room.Pos{Seq: a.Entry.Seq, Hash: a.Entry.Hash}
-	}
-	return err
 }
