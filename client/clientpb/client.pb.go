@@ -509,10 +509,14 @@ type EnrolRequest struct {
 	Device string `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
 	// The MLS signature key of the client, Ed25519.
 	SignatureKey []byte `protobuf:"bytes,4,opt,name=signature_key,json=signatureKey,proto3" json:"signature_key,omitempty"`
+	// SHA-256 of the bearer token. The client makes the token, 32 random octets
+	// in base64url, and keeps it safe before it calls: the same call may then be
+	// repeated until an answer comes.
+	TokenHash []byte `protobuf:"bytes,5,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`
 	// Signature with that key over the ASCII label "hubbub enrol v1", a zero
-	// octet, and user, device and code, each preceded by its length in four
-	// octets, big-endian.
-	Proof         []byte `protobuf:"bytes,5,opt,name=proof,proto3" json:"proof,omitempty"`
+	// octet, and user, device, code and token_hash, each preceded by its length
+	// in four octets, big-endian.
+	Proof         []byte `protobuf:"bytes,6,opt,name=proof,proto3" json:"proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -575,6 +579,13 @@ func (x *EnrolRequest) GetSignatureKey() []byte {
 	return nil
 }
 
+func (x *EnrolRequest) GetTokenHash() []byte {
+	if x != nil {
+		return x.TokenHash
+	}
+	return nil
+}
+
 func (x *EnrolRequest) GetProof() []byte {
 	if x != nil {
 		return x.Proof
@@ -583,12 +594,10 @@ func (x *EnrolRequest) GetProof() []byte {
 }
 
 type EnrolResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The bearer token; it is shown this once.
-	Token  string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	Client string `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
-	// The client's credential chain, DER, leaf first.
-	Certificates  [][]byte `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Client string                 `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	// The client's credential chain, DER, leaf first, without the root.
+	Certificates  [][]byte `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -621,13 +630,6 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
 	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *EnrolResponse) GetToken() string {
-	if x != nil {
-		return x.Token
-	}
-	return ""
 }
 
 func (x *EnrolResponse) GetClient() string {
@@ -2729,17 +2731,18 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\x18max_submissions_per_call\x18\x02 \x01(\rR\x15maxSubmissionsPerCall\x12(\n" +
 	"\x10max_key_packages\x18\x03 \x01(\rR\x0emaxKeyPackages\x126\n" +
 	"\x18max_log_entries_per_call\x18\x04 \x01(\rR\x14maxLogEntriesPerCall\x12<\n" +
-	"\x1bmax_key_package_lifetime_ms\x18\x05 \x01(\x03R\x17maxKeyPackageLifetimeMs\"\x89\x01\n" +
+	"\x1bmax_key_package_lifetime_ms\x18\x05 \x01(\x03R\x17maxKeyPackageLifetimeMs\"\xa8\x01\n" +
 	"\fEnrolRequest\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x16\n" +
 	"\x06device\x18\x03 \x01(\tR\x06device\x12#\n" +
-	"\rsignature_key\x18\x04 \x01(\fR\fsignatureKey\x12\x14\n" +
-	"\x05proof\x18\x05 \x01(\fR\x05proof\"a\n" +
-	"\rEnrolResponse\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
-	"\x06client\x18\x02 \x01(\tR\x06client\x12\"\n" +
-	"\fcertificates\x18\x03 \x03(\fR\fcertificates\">\n" +
+	"\rsignature_key\x18\x04 \x01(\fR\fsignatureKey\x12\x1d\n" +
+	"\n" +
+	"token_hash\x18\x05 \x01(\fR\ttokenHash\x12\x14\n" +
+	"\x05proof\x18\x06 \x01(\fR\x05proof\"K\n" +
+	"\rEnrolResponse\x12\x16\n" +
+	"\x06client\x18\x01 \x01(\tR\x06client\x12\"\n" +
+	"\fcertificates\x18\x02 \x03(\fR\fcertificates\">\n" +
 	"\x19PublishKeyPackagesRequest\x12!\n" +
 	"\fkey_packages\x18\x01 \x03(\fR\vkeyPackages\":\n" +
 	"\x1aPublishKeyPackagesResponse\x12\x1c\n" +

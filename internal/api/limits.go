@@ -1,0 +1,31 @@
+package api
+
+import "time"
+
+// Limits of the API, told to clients by GetProvider.
+const (
+	maxBodyBytes    = 1 << 20        // one MIMI body
+	maxCallBytes    = 8 << 20        // one call
+	maxMessageBytes = 64<<10 + 4<<10 // a SubmitMessageRequest: 64 KiB and its envelope
+	maxSubmissions  = 64             // per Submit
+	maxKeyPackages  = 100            // per PublishKeyPackages
+	maxLogEntries   = 500            // per GetLog
+	maxLogBytes     = 4 << 20        // per GetLog, bodies
+	maxTxnBytes     = 128            // a client's own id
+	maxDeviceBytes  = 64             // a device name
+	maxForget       = 1000           // per Forget
+	maxAckBacklog   = 4096           // rooms with acks not yet stored, per stream
+	maxFrameBytes   = 64 << 10       // one frame from a client
+	maxRoomURIBytes = 1 << 10        // identifiers
+	pageEntries     = 128            // entries read at once for a stream
+	// A page of a stream is full at fullPageBytes. The store is asked for up to
+	// maxPageBytes, which leaves room for the largest body, so that a page
+	// below fullPageBytes is known to be the last one.
+	fullPageBytes = 4 << 20
+	maxPageBytes  = 16 << 20
+
+	credentialLifetime = 365 * 24 * time.Hour
+	keyPackageLifetime = 90 * 24 * time.Hour
+	defaultCodeLife    = 24 * time.Hour
+	maxCodeLife        = 30 * 24 * time.Hour
+)

@@ -1,0 +1,208 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	"hubbub/client/clientpb"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Submit takes writes in order. One that is refused is answered with its error
+// and the others go on, except that nothing overtakes a write to the same room
+// that failed for a reason that may pass.
+func (s clientService) Submit(ctx context.Context, req *connect.Request[clientpb.SubmitRequest]) (*connect.Response[clientpb.SubmitResponse], error) {
+	if len(req.Msg.Submissions) == 0 {
+		return nil, malformed("no submissions")
+	}
+	if len(req.Msg.Submissions) > maxSubmissions {
+		return nil, tooMany("submissions", maxSubmissions)
+	}
+	out := &clientpb.SubmitResponse{}
+	blocked := map[string]bool{}
+	for _, n := range req.Msg.Submissions {
+		if blocked[n.GetRoom()] {
+			out.Results = append(out.Results, failed(refuse(connect.CodeUnavailable, clientpb.Reason_REASON_UNAVAILABLE,
+				"an earlier write to the room was not taken", "send both again")))
+			continue
+		}
+		sub, err := s.submitOne(ctx, n)
+		if err != nil {
+			blocked[n.GetRoom()] = passing(err.Code())
+			out.Results = append(out.Results, failed(err))
+			continue
+		}
+		out.Results = append(out.Results, &clientpb.SubmitResult{
+			Outcome: &clientpb.SubmitResult_Submission{Submission: s.submissionPB(sub)}})
+	}
+	return connect.NewResponse(out), nil
+}
+
+func failed(err *connect.Error) *clientpb.SubmitResult {
+	return &clientpb.SubmitResult{Outcome: &clientpb.SubmitResult_Error{Error: detailOf(err)}}
+}
+
+// passing says whether the same write may succeed later.
+func passing(code connect.Code) bool {
+	switch code {
+	case connect.CodeUnavailable, connect.CodeInternal, connect.CodeResourceExhausted:
+		return true
+	}
+	return false
+}
+
+func (s clientService) submitOne(ctx context.Context, n *clientpb.NewSubmission) (store.Submission, *connect.Error) {
+	c := caller(ctx)
+	sub, w, refused := newSubmission(c, n)
+	if refused != nil {
+		return sub, refused
+	}
+	err := s.Store.View(ctx, func(tx store.ReadTx) error { return checkState(tx, c, &sub, w) })
+	if err == nil {
+		sub, err = s.Rooms.Submit(ctx, sub)
+	}
+	if errors.Is(err, store.ErrExists) {
+		return sub, txnConflict()
+	}
+	if err != nil {
+		return sub, s.fromRole(ctx, err, "")
+	}
+	return sub, nil
+}
+
+func txnConflict() *connect.Error {
+	return refuse(connect.CodeAlreadyExists, clientpb.Reason_REASON_TXN_CONFLICT,
+		"the txn was used for another write", "use a fresh txn for each write")
+}
+
+// newSubmission checks a write as far as that needs no database.
+func newSubmission(c *store.Client, n *clientpb.NewSubmission) (store.Submission, *write, *connect.Error) {
+	sub := store.Submission{Client: c.URI, Txn: n.GetTxn(), Kind: store.SubmissionKind(n.GetKind()), Body: n.GetBody()}
+	if !validTxn(sub.Txn) {
+		return sub, nil, malformed("txn is not 1 to %d printable ASCII characters", maxTxnBytes)
+	}
+	uri, err := mimi.ParseRoom(n.GetRoom())
+	if err != nil {
+		return sub, nil, malformed("room is not a room URI")
+	}
+	sub.Room, sub.Hub = uri, uri.Domain()
+	w, refused := parseWrite(c, sub.Kind, sub.Body)
+	if refused != nil {
+		return sub, nil, refused
+	}
+	sub.MessageHash = sha256.Sum256(w.message.Raw)
+	return sub, w, nil
+}
+
+func validTxn(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxTxnBytes
+}
+
+// checkState checks a write against what this provider holds. A repeat of a
+// write that is known passes before anything else is looked at.
+func checkState(tx store.ReadTx, c *store.Client, sub *store.Submission, w *write) error {
+	known, err := tx.Submission(c.URI, sub.Txn)
+	if err == nil {
+		if known.Room != sub.Room || known.Kind != sub.Kind || known.MessageHash != sub.MessageHash {
+			return txnConflict()
+		}
+		return nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if _, err := tx.EntryByMessage(sub.Room, sub.MessageHash); err == nil {
+		return nil
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return checkWrite(tx, c, sub, w)
+}
+
+func (s clientService) GetSubmission(ctx context.Context, req *connect.Request[clientpb.GetSubmissionRequest]) (*connect.Response[clientpb.GetSubmissionResponse], error) {
+	if !validTxn(req.Msg.Txn) {
+		return nil, malformed("txn is not 1 to %d printable ASCII characters", maxTxnBytes)
+	}
+	var sub *store.Submission
+	err := s.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		sub, err = tx.Submission(caller(ctx).URI, req.Msg.Txn)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, refuse(connect.CodeNotFound, clientpb.Reason_REASON_NOT_FOUND, "no such write",
+			"submit it; settled writes are forgotten once acknowledged")
+	}
+	if err != nil {
+		return nil, s.fromRole(ctx, err, "")
+	}
+	return connect.NewResponse(&clientpb.GetSubmissionResponse{Submission: s.submissionPB(*sub)}), nil
+}
+
+func (s clientService) ListSubmissions(ctx context.Context, req *connect.Request[clientpb.ListSubmissionsRequest]) (*connect.Response[clientpb.ListSubmissionsResponse], error) {
+	var subs []store.Submission
+	err := s.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		subs, err = tx.Submissions(caller(ctx).URI, req.Msg.AfterRevision)
+		return err
+	})
+	if err != nil {
+		return nil, s.fromRole(ctx, err, "")
+	}
+	out := &clientpb.ListSubmissionsResponse{}
+	for _, sub := range subs {
+		out.Submissions = append(out.Submissions, s.submissionPB(sub))
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (s clientService) Forget(ctx context.Context, req *connect.Request[clientpb.ForgetRequest]) (*connect.Response[clientpb.ForgetResponse], error) {
+	if len(req.Msg.Txns) > maxForget {
+		return nil, tooMany("txns", maxForget)
+	}
+	for _, txn := range req.Msg.Txns {
+		if !validTxn(txn) {
+			return nil, malformed("txn is not 1 to %d printable ASCII characters", maxTxnBytes)
+		}
+	}
+	if err := s.forget(ctx, caller(ctx).URI, req.Msg.Txns); err != nil {
+		return nil, s.fromRole(ctx, err, "")
+	}
+	return connect.NewResponse(&clientpb.ForgetResponse{}), nil
+}
+
+func (s *Server) forget(ctx context.Context, client mimi.ClientURI, txns []string) error {
+	if len(txns) == 0 {
+		return nil
+	}
+	return s.Store.Update(ctx, func(tx store.Tx) error {
+		for _, txn := range txns {
+			if err := tx.DeleteSubmission(client, txn); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Server) submissionPB(sub store.Submission) *clientpb.Submission {
+	out := &clientpb.Submission{
+		Txn: sub.Txn, Room: string(sub.Room), Kind: clientpb.SubmissionKind(sub.Kind),
+		State: clientpb.SubmissionState(sub.State), Seq: sub.Seq, AcceptedTimestamp: sub.Accepted,
+		Reason: sub.Reason, Detail: sub.Detail, Epoch: sub.Epoch, Revision: sub.Rev, EnqueuedAt: sub.EnqueuedAt,
+	}
+	if sub.State == store.Queued {
+		out.WaitingFor = s.peerPB(sub.Hub)
+		if out.WaitingFor != nil && sub.LastError != "" {
+			out.WaitingFor.LastError = sub.LastError
+		}
+	}
+	return out
+}
