@@ -42,7 +42,7 @@ func (t *tree) mergePath(i LeafIndex, path *UpdatePath, added []LeafIndex) (*tre
 		return nil, invalid(pathClause, "parent hash of the new leaf does not match the path")
 	}
 	next := t.setPath(i, cloneLeaf(&path.LeafNode), parents)
-	if next.encryption.duplicates > 0 {
+	if next.encryption.duplicates > t.encryption.duplicates {
 		return nil, invalid(pathClause, "encryption key repeated in the path")
 	}
 	return next, nil

@@ -322,7 +322,6 @@ func TestLeafRules(t *testing.T) {
 			k.LeafNode.EncryptionKey = f.group.tree.root.parent.EncryptionKey
 		})},
 		{"no version", "does not support the protocol version", capabilities(func(c *Capabilities) { c.Versions = nil })},
-		{"no suite", "does not support the cipher suite", capabilities(func(c *Capabilities) { c.CipherSuites = []CipherSuite{3} })},
 		{"own credential", "its own credential type", capabilities(func(c *Capabilities) { c.Credentials = []CredentialType{CredentialTypeX509} })},
 		{"required extension", "does not support extension app_data_dictionary", add(func(o *KeyPackageOptions) { o.Capabilities.Extensions = nil }, nil)},
 		{"required proposal", "required proposal self_remove", capabilities(func(c *Capabilities) {
@@ -407,7 +406,11 @@ func TestUpdateRules(t *testing.T) {
 			return p
 		})},
 		{"of another leaf", "leaf signature", func(f *fixture) error {
-			_, err := f.propose(member(1), f.keys[1], f.update(2, nil))
+			p := f.update(1, nil)
+			if err := p.Update.LeafNode.sign(1, f.keys[1].Private, f.group.GroupID(), 2); err != nil {
+				return err
+			}
+			_, err := f.propose(member(1), f.keys[1], p)
 			return err
 		}},
 		{"key of another member", "encryption key is not unique", func(f *fixture) error {
