@@ -155,7 +155,7 @@ func checkImports(s *source) []finding {
 				out = append(out, s.at(spec, "%s must not import %q: %s", s.dir, pkg, o.instead))
 			}
 		}
-		if within(pkg, module+"/cmd") {
+		if within(pkg, module+"/cmd") && !s.under("cmd") {
 			out = append(out, s.at(spec, "nothing imports %q: move what is shared below internal/", pkg))
 		}
 	}

@@ -1,0 +1,393 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"hubbub/client"
+	"hubbub/cmd/hubbub/internal/devenv"
+	"hubbub/mimi"
+)
+
+const (
+	providers    = 3
+	messageBytes = 200
+	manyRooms    = 50
+	// keyPackages is the stock of each receiving client: one for each room it
+	// is added to, and some to spare.
+	keyPackages = 80
+	// patience bounds each wait for one event.
+	patience = 30 * time.Second
+)
+
+// pace says how long each part lasts.
+type pace struct {
+	single  time.Duration // one at a time
+	posting time.Duration // pipelined: how long posts are made
+	drain   time.Duration // pipelined: how long to wait for the rest
+	writers int           // goroutines posting to one room
+	window  int           // posts that may be under way at once
+}
+
+var (
+	quickPace = pace{single: 6 * time.Second, posting: 4 * time.Second, drain: 7 * time.Second, writers: 16, window: 512}
+	fullPace  = pace{single: 30 * time.Second, posting: 20 * time.Second, drain: 60 * time.Second, writers: 16, window: 1024}
+)
+
+// Options say how to run.
+type Options struct {
+	Dir      string // new or empty
+	Quick    bool
+	Progress func(format string, args ...any)
+}
+
+// bench is one run. The receiver's events arrive on a goroutine of its own,
+// which mu keeps apart from the posting ones.
+type bench struct {
+	env                *devenv.Env
+	alice, bob, cathy  *client.Client
+	pace               pace
+	progress           func(format string, args ...any)
+	one                mimi.RoomURI
+	many               []mimi.RoomURI
+	mu                 sync.Mutex
+	begun              map[client.MessageID]time.Time // posts under way
+	early              map[client.MessageID]time.Time // arrived before Send returned
+	hist               *hdr.Histogram
+	delivered, refused int
+	last               time.Time
+	arrived            chan struct{} // one token per arrival, for the window
+}
+
+// Post runs the whole measurement.
+func Post(ctx context.Context, o Options) (*Report, error) {
+	began := time.Now()
+	env, err := devenv.New(devenv.Options{Dir: o.Dir, Providers: providers})
+	if err != nil {
+		return nil, err
+	}
+	defer env.Close()
+	b := &bench{env: env, pace: fullPace, progress: o.Progress}
+	if o.Quick {
+		b.pace = quickPace
+	}
+	b.progress("starting %d providers", providers)
+	if err := env.StartAll(ctx); err != nil {
+		return nil, err
+	}
+	defer b.close()
+	if err := b.cast(ctx); err != nil {
+		return nil, err
+	}
+	r := newReport(o.Quick)
+	b.progress("one at a time for %s", b.pace.single)
+	if r.Single, err = b.single(ctx); err != nil {
+		return nil, err
+	}
+	for _, rooms := range [][]mimi.RoomURI{{b.one}, b.many} {
+		b.progress("pipelined, %d room(s), for %s", len(rooms), b.pace.posting)
+		t, err := b.pipelined(ctx, rooms)
+		if err != nil {
+			return nil, err
+		}
+		r.Pipelined = append(r.Pipelined, t)
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r, nil
+}
+
+func (b *bench) close() {
+	for _, c := range []*client.Client{b.alice, b.bob, b.cathy} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// cast makes the three clients and all rooms.
+func (b *bench) cast(ctx context.Context) error {
+	for i, to := range []**client.Client{&b.alice, &b.bob, &b.cathy} {
+		user, err := mimi.NewUser(b.env.Providers[i].Domain, []string{"alice", "bob", "cathy"}[i])
+		if err != nil {
+			return err
+		}
+		if err := b.env.AddUser(ctx, user); err != nil {
+			return err
+		}
+		dir, err := b.env.Enrol(ctx, user, "bench")
+		if err != nil {
+			return err
+		}
+		if *to, err = client.Open(ctx, dir, &client.Options{KeyPackages: keyPackages}); err != nil {
+			return err
+		}
+	}
+	go b.receive(b.cathy.Events(ctx))
+	go b.watchRefusals(b.bob.Events(ctx))
+	for _, c := range []*client.Client{b.bob, b.cathy} {
+		if err := b.stocked(ctx, c); err != nil {
+			return err
+		}
+	}
+	b.progress("creating %d rooms", manyRooms+1)
+	for range manyRooms + 1 {
+		room, added, err := b.alice.CreateRoom(ctx, client.RoomOptions{Name: "bench", Members: []mimi.UserURI{b.bob.User(), b.cathy.User()}})
+		if err != nil {
+			return err
+		}
+		for _, a := range added {
+			if !a.Added {
+				return fmt.Errorf("%s was not added: %w", a.User.Handle(), a.Err)
+			}
+		}
+		b.many = append(b.many, room)
+	}
+	b.one, b.many = b.many[0], b.many[1:]
+	return b.joined(ctx)
+}
+
+// wait asks ok until it says yes.
+func wait(ctx context.Context, what string, ok func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, err := ok(ctx)
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited in vain for %s: %v", what, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (b *bench) stocked(ctx context.Context, c *client.Client) error {
+	admin, err := b.env.Admin(c.User().Domain())
+	if err != nil {
+		return err
+	}
+	return wait(ctx, "KeyPackages of "+c.User().Handle(), func(ctx context.Context) (bool, error) {
+		users, err := admin.ListUsers(ctx)
+		for _, u := range users {
+			for _, uc := range u.GetClients() {
+				if uc.GetClient() == string(c.URI()) && uc.GetKeyPackages() >= keyPackages {
+					return true, nil
+				}
+			}
+		}
+		return false, err
+	})
+}
+
+// joined waits until both clients are members of every room.
+func (b *bench) joined(ctx context.Context) error {
+	for _, c := range []*client.Client{b.bob, b.cathy} {
+		err := wait(ctx, c.User().Handle()+" to be in every room", func(ctx context.Context) (bool, error) {
+			rooms, err := c.Rooms(ctx)
+			n := 0
+			for _, r := range rooms {
+				if r.Member && r.Name != "" {
+					n++
+				}
+			}
+			return n == manyRooms+1, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// text is a message of messageBytes octets that differs from all others.
+func text(n int) string {
+	s := fmt.Sprintf("message %d ", n)
+	return s + strings.Repeat("x", messageBytes-len(s))
+}
+
+// single posts one message after the other.
+func (b *bench) single(ctx context.Context) (Latency, error) {
+	b.reset(1)
+	for end, n := time.Now().Add(b.pace.single), 0; time.Now().Before(end); n++ {
+		if err := b.post(ctx, b.one, n); err != nil {
+			return Latency{}, err
+		}
+		select {
+		case <-b.arrived:
+		case <-time.After(patience):
+			return Latency{}, fmt.Errorf("post %d did not arrive within %s", n, patience)
+		case <-ctx.Done():
+			return Latency{}, ctx.Err()
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return latency(b.hist), nil
+}
+
+// reset begins a new count; at most window arrivals are buffered.
+func (b *bench) reset(window int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begun, b.early = map[client.MessageID]time.Time{}, map[client.MessageID]time.Time{}
+	b.hist, b.delivered, b.refused = newHistogram(), 0, 0
+	b.arrived = make(chan struct{}, window)
+}
+
+// post sends one message; the clock runs from before Send.
+func (b *bench) post(ctx context.Context, room mimi.RoomURI, n int) error {
+	began := time.Now()
+	m, err := b.bob.Send(ctx, room, text(n))
+	if err != nil {
+		return fmt.Errorf("posting: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if at, ok := b.early[m.ID]; ok {
+		delete(b.early, m.ID)
+		b.count(began, at)
+		return nil
+	}
+	b.begun[m.ID] = began
+	return nil
+}
+
+// count books one arrival. The caller holds mu.
+func (b *bench) count(began, at time.Time) {
+	b.hist.RecordValue(max(1, at.Sub(began).Microseconds()))
+	b.delivered++
+	b.last = at
+	b.release()
+}
+
+// release lets one more post go out. The caller holds mu.
+func (b *bench) release() {
+	select {
+	case b.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// receive books what the receiver's client is shown.
+func (b *bench) receive(events func(func(client.Event) bool)) {
+	for ev := range events {
+		e, ok := ev.(client.MessageReceived)
+		if !ok {
+			continue
+		}
+		now := time.Now()
+		b.mu.Lock()
+		if began, ok := b.begun[e.Message.ID]; ok {
+			delete(b.begun, e.Message.ID)
+			b.count(began, now)
+		} else if b.early != nil {
+			b.early[e.Message.ID] = now
+		}
+		b.mu.Unlock()
+	}
+}
+
+// watchRefusals books posts that the hub refused: they never arrive.
+func (b *bench) watchRefusals(events func(func(client.Event) bool)) {
+	for ev := range events {
+		e, ok := ev.(client.MessageChanged)
+		if !ok || e.Message.State != client.Rejected {
+			continue
+		}
+		b.mu.Lock()
+		delete(b.begun, e.Message.ID)
+		b.refused++
+		b.release()
+		b.mu.Unlock()
+	}
+}
+
+// pipelined posts to the rooms from several goroutines with a window of posts
+// under way, then waits for the rest.
+func (b *bench) pipelined(ctx context.Context, rooms []mimi.RoomURI) (Throughput, error) {
+	b.reset(b.pace.window)
+	for range b.pace.window {
+		b.arrived <- struct{}{}
+	}
+	began := time.Now()
+	posting, cancel := context.WithDeadline(ctx, began.Add(b.pace.posting))
+	defer cancel()
+	posted, err := b.flood(ctx, posting, rooms)
+	if err != nil {
+		return Throughput{}, err
+	}
+	b.drain(ctx, posted)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := Throughput{Rooms: len(rooms), Posted: posted, Delivered: b.delivered, Rejected: b.refused, Latency: latency(b.hist)}
+	if b.delivered > 0 {
+		t.Seconds = b.last.Sub(began).Seconds()
+		t.PerSecond = float64(b.delivered) / t.Seconds
+	}
+	return t, ctx.Err()
+}
+
+// flood posts until the time for posting is over and returns how many.
+func (b *bench) flood(ctx, posting context.Context, rooms []mimi.RoomURI) (int, error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	total := 0
+	for i := range max(b.pace.writers, len(rooms)) {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-posting.Done():
+					return
+				case <-b.arrived:
+				}
+				err := b.post(ctx, rooms[i%len(rooms)], n*1000+i)
+				mu.Lock()
+				if err != nil {
+					if first == nil {
+						first = err
+					}
+					mu.Unlock()
+					return
+				}
+				total++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return total, first
+}
+
+// drain waits until everything posted has arrived or was refused, or the time
+// for it is up.
+func (b *bench) drain(ctx context.Context, posted int) {
+	end := time.NewTimer(b.pace.drain)
+	defer end.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		b.mu.Lock()
+		done := b.delivered+b.refused >= posted
+		b.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,21 @@
+// Command hubbub is the whole of Hubbub in one program: a messaging provider
+// (serve), a federation of several on one machine to try it out (dev), a client
+// for the terminal (chat, send, tail, room) and the tools around them.
+//
+// Each verb has its own file. Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid
+// configuration, 4 not reachable, 5 denied.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, stop, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"hubbub/client"
+	"hubbub/cmd/hubbub/internal/story"
+	"hubbub/cmd/hubbub/internal/term"
+	"hubbub/mimi"
+)
+
+func (c *cli) roomCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "room", Short: "chats of a user, as the user's own provider holds them"}
+	cmd.AddCommand(c.roomListCmd(), c.roomShowCmd(), c.roomHistoryCmd(), c.roomCreateCmd(),
+		c.roomAddCmd(), c.roomRemoveCmd(), c.roomJoinCmd(), c.roomLeaveCmd())
+	return cmd
+}
+
+// roomVerb makes a verb that opens a device, picks a chat and does something.
+func (c *cli) roomVerb(cmd *cobra.Command, do func(context.Context, *client.Client, client.RoomInfo, []string) error) *cobra.Command {
+	w := &whoami{}
+	w.flags(cmd, true)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := withTimeout(cmd.Context())
+		defer cancel()
+		cl, err := c.open(ctx, w)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		r, err := pickRoom(ctx, cl, w.room)
+		if err != nil {
+			return err
+		}
+		return do(ctx, cl, r, args)
+	}
+	return cmd
+}
+
+// roomJSON is a room in the JSON output.
+type roomJSON struct {
+	Room         mimi.RoomURI         `json:"room"`
+	Name         string               `json:"name,omitempty"`
+	Hub          mimi.Domain          `json:"hub"`
+	Seq          uint64               `json:"seq"`
+	Hash         string               `json:"hash"`
+	StartSeq     uint64               `json:"start_seq"` // the provider's copy begins after it
+	Epoch        uint64               `json:"epoch"`
+	Participants []client.Participant `json:"participants"`
+	Member       bool                 `json:"member"`
+	Participant  bool                 `json:"participant"`
+	Queued       int                  `json:"queued"`
+	Frozen       string               `json:"frozen,omitempty"`
+	Suspicious   string               `json:"suspicious,omitempty"`
+	Missed       int                  `json:"missed,omitempty"`
+	HubStatus    *client.PeerStatus   `json:"hub_status,omitempty"`
+}
+
+func toJSON(r client.RoomInfo) roomJSON {
+	return roomJSON{r.Room, r.Name, r.Hub, r.Pos.Seq, fmt.Sprintf("%x", r.Pos.Hash), r.Start.Seq, r.Epoch,
+		r.Participants, r.Member, r.Participant, r.Queued, r.Frozen, r.Suspicious, r.Missed, r.HubStatus}
+}
+
+func (c *cli) roomListCmd() *cobra.Command {
+	w := &whoami{}
+	cmd := &cobra.Command{Use: "list", Short: "list the chats of a user", Args: cobra.NoArgs}
+	w.flags(cmd, false)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := withTimeout(cmd.Context())
+		defer cancel()
+		cl, err := c.open(ctx, w)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		rooms, err := cl.Rooms(ctx)
+		if err != nil {
+			return err
+		}
+		if c.wantJSON() {
+			out := []roomJSON{}
+			for _, r := range rooms {
+				out = append(out, toJSON(r))
+			}
+			return term.JSON(c.out, out)
+		}
+		var rows [][]string
+		for _, r := range rooms {
+			rows = append(rows, []string{term.Printable(roomName(r)), string(r.Hub), r.Pos.String(),
+				fmt.Sprint(len(r.Participants)), standing(r)})
+		}
+		return term.Table(c.out, "", []string{"CHAT", "HUB", "POSITION", "PEOPLE", "STATE"}, rows)
+	}
+	return cmd
+}
+
+// standing says in words how a room is for this device.
+func standing(r client.RoomInfo) string {
+	switch {
+	case r.Suspicious != "":
+		return "not trusted: " + r.Suspicious
+	case r.Frozen != "":
+		return "frozen: " + r.Frozen
+	case !r.Participant:
+		return "no longer in it"
+	case !r.Member:
+		return "this device has not joined"
+	case r.Queued > 0:
+		return fmt.Sprintf("%d waiting for %s", r.Queued, r.Hub)
+	case r.HubStatus != nil && !r.HubStatus.Reachable:
+		return string(r.Hub) + " does not answer"
+	}
+	return "ok"
+}
+
+func (c *cli) roomShowCmd() *cobra.Command {
+	return c.roomVerb(&cobra.Command{Use: "show", Short: "show one chat: people, position, epoch", Args: cobra.NoArgs},
+		func(_ context.Context, _ *client.Client, r client.RoomInfo, _ []string) error {
+			if c.wantJSON() {
+				return term.JSON(c.out, toJSON(r))
+			}
+			fmt.Fprintf(c.out, "%s\n  %s\n  hub %s, position %s, epoch %d, %s\n", term.Printable(roomName(r)),
+				r.Room, r.Hub, r.Pos, r.Epoch, standing(r))
+			if r.Start.Seq > 0 {
+				fmt.Fprintf(c.out, "  this provider's copy begins after Seq %d\n", r.Start.Seq)
+			}
+			if r.Missed > 0 {
+				fmt.Fprintf(c.out, "  %d messages could not be decrypted on this device\n", r.Missed)
+			}
+			var rows [][]string
+			for _, p := range r.Participants {
+				rows = append(rows, []string{p.User.Handle(), fmt.Sprint(p.Role)})
+			}
+			return term.Table(c.out, "  ", []string{"PERSON", "ROLE"}, rows)
+		})
+}
+
+// changeJSON is a line of a membership history in the JSON output.
+type changeJSON struct {
+	Seq    uint64         `json:"seq"`
+	TimeMS int64          `json:"time_ms"`
+	Actor  mimi.UserURI   `json:"actor"`
+	Action string         `json:"action"`
+	User   mimi.UserURI   `json:"user"`
+	Client mimi.ClientURI `json:"client,omitempty"`
+	Role   uint32         `json:"role"`
+}
+
+func (c *cli) roomHistoryCmd() *cobra.Command {
+	return c.roomVerb(&cobra.Command{Use: "history", Short: "show who added and removed whom, when and where in the order", Args: cobra.NoArgs},
+		func(ctx context.Context, cl *client.Client, r client.RoomInfo, _ []string) error {
+			history, err := cl.History(ctx, r.Room)
+			if err != nil {
+				return err
+			}
+			if c.wantJSON() {
+				out := []changeJSON{}
+				for _, h := range history {
+					out = append(out, changeJSON{h.Seq, h.Timestamp.UnixMilli(), h.Actor, h.Action, h.User, h.Client, h.Role})
+				}
+				return term.JSON(c.out, out)
+			}
+			return term.Table(c.out, "", story.HistoryHeading, story.HistoryRows(history))
+		})
+}
+
+func (c *cli) roomCreateCmd() *cobra.Command {
+	w := &whoami{}
+	var add []string
+	cmd := &cobra.Command{Use: "create NAME", Short: "create a chat, hosted by the user's own provider", Args: cobra.ExactArgs(1)}
+	w.flags(cmd, false)
+	cmd.Flags().StringSliceVar(&add, "add", nil, "people to add, such as alice@a.localhost")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := withTimeout(cmd.Context())
+		defer cancel()
+		members, err := handles(add)
+		if err != nil {
+			return err
+		}
+		cl, err := c.open(ctx, w)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		room, added, err := cl.CreateRoom(ctx, client.RoomOptions{Name: args[0], Members: members})
+		if err != nil {
+			return err
+		}
+		if c.wantJSON() {
+			if err := term.JSON(c.out, map[string]any{"room": room}); err != nil {
+				return err
+			}
+		} else {
+			fmt.Fprintln(c.out, room)
+		}
+		return notAdded(added)
+	}
+	return cmd
+}
+
+func handles(args []string) ([]mimi.UserURI, error) {
+	var out []mimi.UserURI
+	for _, a := range args {
+		u, err := mimi.ParseHandle(a)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", a, err)
+		}
+		out = append(out, u)
+	}
+	return out, nil
+}
+
+// notAdded joins what went wrong for single people.
+func notAdded(added []client.AddResult) error {
+	var errs []error
+	for _, a := range added {
+		if !a.Added {
+			errs = append(errs, fmt.Errorf("%s was not added: %w", a.User.Handle(), a.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *cli) roomAddCmd() *cobra.Command {
+	return c.roomVerb(&cobra.Command{Use: "add PERSON...", Short: "add people to a chat", Args: cobra.MinimumNArgs(1)},
+		func(ctx context.Context, cl *client.Client, r client.RoomInfo, args []string) error {
+			users, err := handles(args)
+			if err != nil {
+				return err
+			}
+			added, err := cl.AddUsers(ctx, r.Room, users...)
+			if err != nil {
+				return err
+			}
+			return notAdded(added)
+		})
+}
+
+func (c *cli) roomRemoveCmd() *cobra.Command {
+	return c.roomVerb(&cobra.Command{Use: "remove PERSON...", Short: "remove people from a chat", Args: cobra.MinimumNArgs(1)},
+		func(ctx context.Context, cl *client.Client, r client.RoomInfo, args []string) error {
+			users, err := handles(args)
+			if err != nil {
+				return err
+			}
+			return cl.RemoveUsers(ctx, r.Room, users...)
+		})
+}
+
+func (c *cli) roomJoinCmd() *cobra.Command {
+	return c.roomVerb(&cobra.Command{Use: "join", Short: "let a further device into a chat of its user", Args: cobra.NoArgs},
+		func(ctx context.Context, cl *client.Client, r client.RoomInfo, _ []string) error {
+			return cl.Join(ctx, r.Room)
+		})
+}
+
+func (c *cli) roomLeaveCmd() *cobra.Command {
+	return c.roomVerb(&cobra.Command{Use: "leave", Short: "leave a chat with all devices", Args: cobra.NoArgs},
+		func(ctx context.Context, cl *client.Client, r client.RoomInfo, _ []string) error {
+			return cl.Leave(ctx, r.Room)
+		})
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hubbub/client"
+	"hubbub/cmd/hubbub/internal/term"
+	"hubbub/mimi"
+)
+
+// maxTextBytes is the longest text that send reads from standard input.
+const maxTextBytes = 32 << 10
+
+// messageJSON is a message in the JSON output.
+type messageJSON struct {
+	Event      string           `json:"event,omitempty"`
+	ID         client.MessageID `json:"id"`
+	Room       mimi.RoomURI     `json:"room"`
+	Sender     mimi.UserURI     `json:"sender"`
+	Device     mimi.ClientURI   `json:"device"`
+	Text       string           `json:"text"`
+	Seq        uint64           `json:"seq"`
+	TimeMS     int64            `json:"time_ms"`
+	State      client.State     `json:"state"`
+	Reason     string           `json:"reason,omitempty"`
+	WaitingFor mimi.Domain      `json:"waiting_for,omitempty"`
+}
+
+func messageToJSON(event string, m client.Message) messageJSON {
+	out := messageJSON{Event: event, ID: m.ID, Room: m.Room, Sender: m.Sender, Device: m.Device, Text: m.Text,
+		Seq: m.Seq, TimeMS: m.Timestamp.UnixMilli(), State: m.State, Reason: m.Reason}
+	if m.WaitingFor != nil {
+		out.WaitingFor = m.WaitingFor.Provider
+	}
+	return out
+}
+
+// stateText says in words how far an own message has come.
+func stateText(m client.Message) string {
+	switch m.State {
+	case client.Sending:
+		return "stored on this device, not yet at the provider"
+	case client.Queued:
+		if w := m.WaitingFor; w != nil {
+			return "queued, waiting for " + string(w.Provider)
+		}
+		return "queued"
+	case client.Posted:
+		return fmt.Sprintf("posted, Seq %d", m.Seq)
+	case client.Rejected:
+		return "REJECTED: " + m.Reason
+	}
+	return string(m.State)
+}
+
+func (c *cli) sendCmd() *cobra.Command {
+	w := &whoami{}
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "send TEXT... | -",
+		Short: "post one message (- reads it from standard input)",
+		Long: "Posts one message and says how far it came. It waits a while for \"posted\"; a message that is\n" +
+			"\"queued\" when the time is up is safe at the user's provider and is posted later.",
+		Args: cobra.MinimumNArgs(1),
+	}
+	w.flags(cmd, true)
+	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "how long to wait for the hub's answer")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		text, err := c.textOf(args)
+		if err != nil {
+			return err
+		}
+		cl, err := c.open(cmd.Context(), w)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		r, err := pickRoom(cmd.Context(), cl, w.room)
+		if err != nil {
+			return err
+		}
+		if r, err = c.join(cmd.Context(), cl, r); err != nil {
+			return err
+		}
+		m, err := sendAndWait(cmd.Context(), cl, r.Room, text, wait)
+		if err != nil {
+			return err
+		}
+		return c.tellSent(m)
+	}
+	return cmd
+}
+
+func (c *cli) textOf(args []string) (string, error) {
+	if len(args) != 1 || args[0] != "-" {
+		return strings.Join(args, " "), nil
+	}
+	b, err := io.ReadAll(io.LimitReader(c.in, maxTextBytes+1))
+	if err != nil {
+		return "", err
+	}
+	if len(b) > maxTextBytes {
+		return "", fail(exitUsage, "send it in parts", "the text is longer than %d bytes", maxTextBytes)
+	}
+	return strings.TrimRight(string(b), "\n"), nil
+}
+
+// sendAndWait posts and waits at most wait for a final state; then it returns
+// the message as far as it has come.
+func sendAndWait(ctx context.Context, cl *client.Client, room mimi.RoomURI, text string, wait time.Duration) (client.Message, error) {
+	m, err := cl.Send(ctx, room, text)
+	if err != nil {
+		return m, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	posted, err := cl.WaitPosted(waiting, room, m.ID)
+	if err == nil || errors.Is(err, client.ErrRejected) && posted.State == client.Rejected {
+		return posted, nil
+	}
+	if waiting.Err() == nil || ctx.Err() != nil {
+		return m, err
+	}
+	return currentMessage(ctx, cl, m)
+}
+
+// currentMessage looks a message up in the device's own copy.
+func currentMessage(ctx context.Context, cl *client.Client, m client.Message) (client.Message, error) {
+	all, err := cl.Messages(ctx, m.Room, 0, 100_000)
+	if err != nil {
+		return m, err
+	}
+	for _, have := range all {
+		if have.ID == m.ID {
+			return have, nil
+		}
+	}
+	return m, nil
+}
+
+func (c *cli) tellSent(m client.Message) error {
+	if c.wantJSON() {
+		if err := term.JSON(c.out, messageToJSON("", m)); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(c.out, stateText(m))
+	}
+	switch m.State {
+	case client.Rejected:
+		return fail(exitDenied, "hubbub room show tells who is in the chat and with which role", "the hub refused the message: %s", m.Reason)
+	case client.Sending:
+		return fail(exitUnreachable, "it is stored on this device and goes out when the device is used again; is the provider running?",
+			"the provider does not answer")
+	}
+	return nil
+}
