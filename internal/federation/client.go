@@ -1,0 +1,253 @@
+package federation
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"hubbub/internal/room"
+	"hubbub/mimi"
+)
+
+// Limits of an outgoing request (reliability §5).
+const (
+	dialTimeout    = 5 * time.Second
+	headerTimeout  = 10 * time.Second
+	requestTimeout = 30 * time.Second
+	maxAnswerBytes = 8 * mib
+)
+
+// ErrUnreachable is wrapped when a peer could not be reached or its answer did
+// not arrive: whether it carried out the request is unknown.
+var ErrUnreachable = errors.New("federation: peer unreachable")
+
+// ClientConfig is what a Client needs. Domain, Certificate and Roots are
+// required.
+type ClientConfig struct {
+	Domain      mimi.Domain
+	Certificate tls.Certificate
+	Roots       *x509.CertPool // of peers' certificates
+	// Address gives host:port to dial for a peer, whatever host its URLs name.
+	// Peers without one are found by DNS and must have a public address.
+	Address map[mimi.Domain]string
+	// Allowed, if not nil, decides whether we talk to a peer at all.
+	Allowed func(mimi.Domain) bool
+	Now     func() time.Time // [time.Now]
+}
+
+// Client asks other providers. A refusal is a *mimi.Problem; an error wrapping
+// ErrUnreachable says that the peer did not answer. It never retries: that is the
+// business of the queues. Safe for concurrent use.
+type Client struct {
+	cfg ClientConfig
+
+	mu    sync.Mutex
+	peers map[mimi.Domain]*peer // guarded by mu
+}
+
+// peer is what we hold of one provider: its own connections, so that no other
+// peer can slow them, and its directory.
+type peer struct {
+	domain    mimi.Domain
+	transport *http.Transport
+	directory directoryCache
+}
+
+// NewClient makes a client; Close releases its connections.
+func NewClient(cfg ClientConfig) *Client {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Client{cfg: cfg, peers: map[mimi.Domain]*peer{}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.peers {
+		p.transport.CloseIdleConnections()
+	}
+}
+
+// KeyMaterial asks a user's provider for KeyPackages.
+func (c *Client) KeyMaterial(ctx context.Context, to mimi.Domain, target mimi.UserURI, body []byte) ([]byte, error) {
+	return c.post(ctx, to, mimi.EndpointKeyMaterial, string(target), body)
+}
+
+// Update sends a handshake to the room's hub.
+func (c *Client) Update(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	return c.post(ctx, to, mimi.EndpointUpdate, string(uri), body)
+}
+
+// SubmitMessage sends an application message to the room's hub.
+func (c *Client) SubmitMessage(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	return c.post(ctx, to, mimi.EndpointSubmitMessage, string(uri), body)
+}
+
+// GroupInfo asks the room's hub for what an external commit needs.
+func (c *Client) GroupInfo(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	return c.post(ctx, to, mimi.EndpointGroupInfo, string(uri), body)
+}
+
+// Notify delivers entries to a follower; pos is the place after the last of them.
+// A nil error means that the follower has stored all of them.
+func (c *Client) Notify(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) error {
+	header := http.Header{}
+	writePos(header, pos)
+	status, _, err := c.do(ctx, to, outgoing{mimi.EndpointNotify, http.MethodPost, string(uri), "", header, body})
+	if err != nil {
+		return err
+	}
+	switch status { // D-13
+	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
+		return nil
+	}
+	return badAnswer("status %d for a notification", status)
+}
+
+// Snapshot fetches from the hub what a replica that starts at seq needs.
+func (c *Client) Snapshot(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error) {
+	query := "seq=" + strconv.FormatUint(seq, 10)
+	return withBody(c.do(ctx, to, outgoing{mimi.EndpointSnapshot, http.MethodGet, string(uri), query, nil, nil}))
+}
+
+func (c *Client) post(ctx context.Context, to mimi.Domain, e mimi.Endpoint, id string, body []byte) ([]byte, error) {
+	return withBody(c.do(ctx, to, outgoing{e, http.MethodPost, id, "", nil, body}))
+}
+
+// withBody is for calls that answer with a body, which travels with 200 only.
+func withBody(status int, body []byte, err error) ([]byte, error) {
+	if err == nil && status != http.StatusOK {
+		err = badAnswer("status %d where a body was due", status)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+// outgoing is a request before its URL is known.
+type outgoing struct {
+	endpoint mimi.Endpoint
+	method   string
+	id       string // value of the endpoint's template variables
+	query    string
+	header   http.Header
+	body     []byte
+}
+
+// do sends a request to the endpoint that the peer's directory names. If the
+// answer says that the endpoint is not there, the directory is fetched anew, once,
+// and a moved endpoint tried again (DIR-8).
+func (c *Client) do(ctx context.Context, to mimi.Domain, out outgoing) (int, []byte, error) {
+	if c.cfg.Allowed != nil && !c.cfg.Allowed(to) {
+		return 0, nil, mimi.NewProblem(http.StatusForbidden, mimi.CodePeerNotAllowed, "we do not federate with %s", to)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	ctx = withDialBudget(ctx)
+	p := c.peer(to)
+	url, err := c.endpointURL(ctx, p, out)
+	if err != nil {
+		return 0, nil, err
+	}
+	status, body, err := c.send(ctx, p, out, url)
+	if !maybeMoved(err) || !p.directory.expire(c.cfg.Now()) {
+		return status, body, err
+	}
+	moved, dirErr := c.endpointURL(ctx, p, out)
+	if dirErr != nil || moved == url {
+		return status, body, err
+	}
+	return c.send(ctx, p, out, moved)
+}
+
+func (c *Client) endpointURL(ctx context.Context, p *peer, out outgoing) (string, error) {
+	dir, err := c.directoryOf(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	url, err := dir.Expand(out.endpoint, variables(out.endpoint, out.id))
+	if err != nil { // not offered: as good as not implemented, and may come
+		return "", mimi.NewProblem(http.StatusNotImplemented, "no-endpoint", "%s does not offer %s", p.domain, out.endpoint)
+	}
+	if out.query != "" {
+		url += "?" + out.query
+	}
+	return url, nil
+}
+
+// variables are all the names under which a peer may expect the identifier
+// (DIR-6).
+func variables(e mimi.Endpoint, id string) map[string]string {
+	if e == mimi.EndpointKeyMaterial {
+		return map[string]string{mimi.VarTargetUser: id, mimi.VarTargetDomain: string(mimi.UserURI(id).Domain())}
+	}
+	return map[string]string{mimi.VarRoomID: id}
+}
+
+// maybeMoved says whether a refusal may mean that the directory is out of date.
+func maybeMoved(err error) bool {
+	var p *mimi.Problem
+	if !errors.As(err, &p) {
+		return false
+	}
+	return p.Status == http.StatusNotFound || p.Status == http.StatusGone || p.Status == http.StatusMisdirectedRequest
+}
+
+func (c *Client) send(ctx context.Context, p *peer, out outgoing, url string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, out.method, url, bytes.NewReader(out.body))
+	if err != nil {
+		return 0, nil, badAnswer("the directory of %s gives no usable URL for %s", p.domain, out.endpoint)
+	}
+	for k, v := range out.header {
+		req.Header[k] = v
+	}
+	if out.body != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	res, body, err := c.roundTrip(p, req)
+	if err != nil {
+		return 0, nil, err
+	}
+	return res.StatusCode, body, nil
+}
+
+// roundTrip sends one request and reads the whole answer. Redirects are not
+// followed: an endpoint moves by way of the directory.
+func (c *Client) roundTrip(p *peer, req *http.Request) (*http.Response, []byte, error) {
+	req.Header.Set("From", fromLocal+"@"+string(c.cfg.Domain))
+	res, err := p.transport.RoundTrip(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, p.domain, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: reading the answer: %w", ErrUnreachable, p.domain, err)
+	}
+	switch {
+	case len(body) > maxAnswerBytes:
+		return nil, nil, badAnswer("%s answered with more than %d octets", p.domain, maxAnswerBytes)
+	case res.StatusCode >= 200 && res.StatusCode < 300:
+		return res, body, nil
+	case res.StatusCode >= 400:
+		return nil, nil, mimi.ParseProblem(res.StatusCode, res.Header.Get("Retry-After"), body, c.cfg.Now())
+	}
+	return nil, nil, badAnswer("%s answered with status %d", p.domain, res.StatusCode)
+}
+
+// badAnswer stands for an answer no provider should give. It counts as a fault of
+// the peer's server, so queues retry it.
+func badAnswer(format string, args ...any) *mimi.Problem {
+	return mimi.NewProblem(http.StatusBadGateway, "bad-answer", format, args...)
+}

@@ -1,0 +1,134 @@
+package federation
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"hubbub/mimi"
+)
+
+// basePath is where all our endpoints live: below it come the name of the endpoint
+// and one encoded identifier (DIR-5).
+const basePath = "/v1/"
+
+// Headers of ours on notify: the position after the last entry of the body.
+// Strangers ignore them.
+const (
+	HeaderSeq  = "Room-Log-Seq"
+	HeaderHash = "Room-Log-Hash"
+)
+
+const contentType = "application/octet-stream"
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// endpoint is one row of what this server serves.
+type endpoint struct {
+	method   string
+	maxBytes int64 // of the request body
+	serve    func(*Server, *call) ([]byte, error)
+}
+
+// call is an authenticated request on its way to Roles.
+type call struct {
+	req  *http.Request
+	peer mimi.Domain
+	id   string // the path identifier, decoded
+	body []byte
+}
+
+// endpoints is the routing table; the directory is written from it, so that what
+// is published and what is served cannot differ.
+var endpoints = map[mimi.Endpoint]endpoint{
+	mimi.EndpointKeyMaterial:   {http.MethodPost, 64 * kib, (*Server).keyMaterial},
+	mimi.EndpointUpdate:        {http.MethodPost, 8 * mib, (*Server).update},
+	mimi.EndpointSubmitMessage: {http.MethodPost, 128 * kib, (*Server).submitMessage},
+	mimi.EndpointNotify:        {http.MethodPost, 8 * mib, (*Server).notify},
+	mimi.EndpointGroupInfo:     {http.MethodPost, 64 * kib, (*Server).groupInfo},
+	mimi.EndpointSnapshot:      {http.MethodGet, 0, (*Server).snapshot},
+}
+
+// ownDirectory is the document we publish.
+func ownDirectory(domain mimi.Domain) ([]byte, error) {
+	names := slices.Sorted(maps.Keys(endpoints))
+	b, err := json.Marshal(mimi.NewDirectory("https://"+string(domain)+basePath, names...))
+	if err != nil {
+		return nil, fmt.Errorf("writing the directory: %w", err)
+	}
+	return b, nil
+}
+
+// findEndpoint picks the endpoint for an escaped path, and the identifier that
+// follows its name, still encoded.
+func findEndpoint(path string) (ep endpoint, id string, ok bool) {
+	rest, ok := strings.CutPrefix(path, basePath)
+	if !ok {
+		return endpoint{}, "", false
+	}
+	name, id, _ := strings.Cut(rest, "/")
+	ep, ok = endpoints[mimi.Endpoint(name)]
+	return ep, id, ok
+}
+
+func (s *Server) keyMaterial(c *call) ([]byte, error) {
+	target, err := mimi.ParseUser(c.id)
+	if err != nil {
+		return nil, badURI()
+	}
+	return s.cfg.Roles.KeyMaterial(c.req.Context(), c.peer, target, c.body)
+}
+
+func (s *Server) update(c *call) ([]byte, error) {
+	return c.withRoom(s.cfg.Roles.Update)
+}
+
+func (s *Server) submitMessage(c *call) ([]byte, error) {
+	return c.withRoom(s.cfg.Roles.SubmitMessage)
+}
+
+func (s *Server) groupInfo(c *call) ([]byte, error) {
+	return c.withRoom(s.cfg.Roles.GroupInfo)
+}
+
+func (s *Server) notify(c *call) ([]byte, error) {
+	uri, err := mimi.ParseRoom(c.id)
+	if err != nil {
+		return nil, badURI()
+	}
+	pos, err := readPos(c.req.Header)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Roles.Notify(c.req.Context(), c.peer, uri, pos, c.body)
+}
+
+func (s *Server) snapshot(c *call) ([]byte, error) {
+	uri, err := mimi.ParseRoom(c.id)
+	if err != nil {
+		return nil, badURI()
+	}
+	seq, err := readSeq(c.req.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Roles.Snapshot(c.req.Context(), c.peer, uri, seq)
+}
+
+func (c *call) withRoom(serve roomCall) ([]byte, error) {
+	uri, err := mimi.ParseRoom(c.id)
+	if err != nil {
+		return nil, badURI()
+	}
+	return serve(c.req.Context(), c.peer, uri, c.body)
+}
+
+func badURI() *mimi.Problem {
+	return mimi.NewProblem(http.StatusBadRequest, mimi.CodeBadURI, "the path does not end in a valid identifier")
+}

@@ -1,0 +1,149 @@
+package federation
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"hubbub/mimi"
+)
+
+// peer finds or makes what we hold of a provider.
+func (c *Client) peer(domain mimi.Domain) *peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.peers[domain]
+	if !ok {
+		p = &peer{domain: domain, transport: c.newTransport(domain)}
+		p.directory.fetch = make(chan struct{}, 1)
+		c.peers[domain] = p
+	}
+	return p
+}
+
+// newTransport makes the connections to one peer: HTTP/2 only, mutual TLS 1.3, no
+// proxy from the environment.
+func (c *Client) newTransport(domain mimi.Domain) *http.Transport {
+	var h2 http.Protocols
+	h2.SetHTTP2(true)
+	return &http.Transport{
+		Protocols:   &h2,
+		DialContext: limited(c.dialer(domain)),
+		TLSClientConfig: &tls.Config{
+			MinVersion:       tls.VersionTLS13,
+			Certificates:     []tls.Certificate{c.cfg.Certificate},
+			RootCAs:          c.cfg.Roots,
+			VerifyConnection: checkOutbound(domain),
+		},
+		TLSHandshakeTimeout:    dialTimeout,
+		ResponseHeaderTimeout:  headerTimeout,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		DisableCompression:     true,
+		HTTP2: &http.HTTP2Config{
+			MaxReadFrameSize:              64 * kib,
+			MaxReceiveBufferPerStream:     256 * kib,
+			MaxReceiveBufferPerConnection: 1 * mib,
+			SendPingTimeout:               15 * time.Second,
+			PingTimeout:                   10 * time.Second,
+			WriteByteTimeout:              30 * time.Second,
+		},
+	}
+}
+
+// checkOutbound demands the provider's domain in the certificate, besides the host
+// of the URL, which crypto/tls has checked (D-10, DIR-7).
+func checkOutbound(domain mimi.Domain) func(tls.ConnectionState) error {
+	return func(cs tls.ConnectionState) error {
+		switch {
+		case cs.NegotiatedProtocol != "h2":
+			return errors.New("federation: peer does not speak HTTP/2")
+		case !proves(cs.PeerCertificates[0], domain):
+			return fmt.Errorf("federation: certificate does not carry the DNS name %s", domain)
+		}
+		return nil
+	}
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dialer connects to the configured address of a peer or, without one, to the
+// address in the URL, which then must be public: a directory of a stranger must
+// not steer us into our own network (H83).
+func (c *Client) dialer(domain mimi.Domain) dialFunc {
+	if fixed := c.cfg.Address[domain]; fixed != "" {
+		d := &net.Dialer{Timeout: dialTimeout}
+		return func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, network, fixed)
+		}
+	}
+	d := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		return checkPublic(address)
+	}}
+	return d.DialContext
+}
+
+// maxDials is how many connections one request may open. net/http repeats a request
+// for as long as the peer resets its stream in a certain way, each time on a new
+// connection.
+const maxDials = 3
+
+type dialsKey struct{}
+
+// withDialBudget gives a request its share of connections.
+func withDialBudget(ctx context.Context) context.Context {
+	return context.WithValue(ctx, dialsKey{}, new(atomic.Int64))
+}
+
+// limited refuses to dial beyond the budget of the request at hand.
+func limited(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if n, ok := ctx.Value(dialsKey{}).(*atomic.Int64); ok && n.Add(1) > maxDials {
+			return nil, errors.New("federation: peer keeps resetting the request")
+		}
+		return dial(ctx, network, addr)
+	}
+}
+
+// special lists ranges that are not public although netip has no word for them.
+var special = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("100::/64"),
+	netip.MustParsePrefix("2001::/23"),
+	netip.MustParsePrefix("2001:db8::/32"),
+	netip.MustParsePrefix("2002::/16"),
+}
+
+// checkPublic judges a resolved address, after DNS has had its say.
+func checkPublic(address string) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("federation: not an address: %w", err)
+	}
+	ip := ap.Addr().Unmap()
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
+		return fmt.Errorf("federation: %s is not a public address", ip)
+	}
+	for _, p := range special {
+		if p.Contains(ip) {
+			return fmt.Errorf("federation: %s is not a public address", ip)
+		}
+	}
+	return nil
+}
