@@ -99,6 +99,8 @@ func (n *treeNode) checkUnmerged(level uint8, first uint32) error {
 		if k > 0 && i <= list[k-1] {
 			return fmt.Errorf("%w: unmerged leaves of node %d are not ascending", ErrInvalidTree, nodeIndex(level, first))
 		}
+	}
+	for _, i := range list {
 		if uint32(i)>>level != first>>level || !n.knowsUnmerged(level, i) {
 			return fmt.Errorf("%w: unmerged leaf %d does not belong under node %d", ErrInvalidTree, i, nodeIndex(level, first))
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hubbub/mls/wire"
 )
 
 // negative is an input that one rule forbids. try returns the error of the
@@ -769,10 +771,12 @@ func TestRequiredComponents(t *testing.T) {
 		t.Errorf("raw authenticated data: %v", err)
 	}
 
-	markdown := []byte{16, 13, 't', 'e', 'x', 't', '/', 'm', 'a', 'r', 'k', 'd', 'o', 'w', 'n', 0, 0}
-	markdown[0] = byte(len(markdown) - 1)
-	markdown = markdown[:len(markdown)-1]
-	markdown[0]--
+	var w wire.Writer
+	w.Vector(func(w *wire.Writer) {
+		w.Opaque([]byte("text/markdown"))
+		w.Opaque(nil) // parameters
+	})
+	markdown, _ := w.Bytes()
 	f = newFixtureWith(t, mediaTypes(markdown), func(x Extensions) Extensions {
 		var d AppDataDictionary
 		d.Set(ComponentContentMediaTypes, markdown)
