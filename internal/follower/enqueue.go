@@ -1,0 +1,107 @@
+package follower
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Enqueue makes a client's write to a room of another provider durable and
+// returns it, Queued or, if the client asks a second time, as it stands by now.
+// Client, Txn, Room, Kind and Body are the caller's; the rest is filled in.
+// Refusals are *mimi.Problem: what does not decode, an unknown room, somebody
+// else's identity, a Txn used before for something else.
+func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submission, error) {
+	s.Hub, s.State, s.EnqueuedAt = s.Room.Domain(), store.Queued, f.nowMS()
+	var sender mimi.UserURI
+	var err error
+	if s.MessageHash, sender, err = inspect(s); err != nil {
+		return s, err
+	}
+	if s.Hub == f.cfg.Domain {
+		return s, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "the room is hosted here")
+	}
+	var stored store.Submission
+	err = f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
+		if err := checkOwner(tx, s, sender); err != nil {
+			return err
+		}
+		if stored, err = tx.Enqueue(s); err == nil && stored.State == store.Queued && stored.Accepted == 0 {
+			f.outbox.insert(stored, false)
+		}
+		return err
+	})
+	err = f.settle(ctx, s, &stored, err)
+	switch {
+	case errors.Is(err, store.ErrExists):
+		return s, mimi.NewProblem(http.StatusConflict, "txn-conflict", "this transaction id was used for something else")
+	case err != nil:
+		return s, err
+	}
+	f.cfg.WakeClient(s.Client)
+	return stored, nil
+}
+
+// settle tells the outbox what became of the row it was shown inside the
+// transaction. After an unknown outcome the store is asked.
+func (f *Follower) settle(ctx context.Context, s store.Submission, stored *store.Submission, err error) error {
+	if stored.ID == 0 {
+		return err
+	}
+	if errors.Is(err, store.ErrUnknownOutcome) {
+		var row *store.Submission
+		ask := f.cfg.Store.View(context.WithoutCancel(ctx), func(tx store.ReadTx) (err error) {
+			row, err = tx.Submission(s.Client, s.Txn)
+			return err
+		})
+		if ask == nil && row.ID == stored.ID {
+			*stored, err = *row, nil
+		}
+	}
+	if stored.State == store.Queued && stored.Accepted == 0 {
+		f.outbox.settle(*stored, err == nil)
+	}
+	return err
+}
+
+// checkOwner refuses a write in somebody else's name and one to a room of which
+// this provider knows nothing.
+func checkOwner(tx store.Tx, s store.Submission, sender mimi.UserURI) error {
+	c, err := tx.Client(s.Client)
+	if errors.Is(err, store.ErrNotFound) {
+		return mimi.NewProblem(http.StatusForbidden, mimi.CodeForbidden, "no such client")
+	}
+	if err != nil {
+		return err
+	}
+	if sender != "" && sender != c.User {
+		return mimi.NewProblem(http.StatusForbidden, "identity-mismatch", "the sender is another user")
+	}
+	if _, err := tx.Room(s.Room); errors.Is(err, store.ErrNotFound) {
+		return mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// inspect decodes a submission as the hub will, so that what cannot be accepted
+// is refused before it is promised. sender is known for messages only.
+func inspect(s store.Submission) (hash [32]byte, sender mimi.UserURI, err error) {
+	if s.Kind == store.SubmitUpdate {
+		in, err := room.ParseHandshake(s.Client.Domain(), s.Body)
+		if err != nil {
+			return hash, "", err
+		}
+		return in.MessageHash(), "", nil
+	}
+	in, err := room.ParseSubmission(s.Client.Domain(), s.Body)
+	if err != nil {
+		return hash, "", err
+	}
+	return in.MessageHash(), in.Sender, nil
+}

@@ -1,0 +1,107 @@
+// Package follower mirrors rooms that other providers host, and carries what
+// our users write to their hubs.
+//
+// A replica changes by what its hub announces and by nothing else. Notify
+// verifies an announcement with the same rules by which the hub accepted it,
+// stores it, and only then says so. The outbox is the other direction: a write
+// is durable here before its client hears "queued", goes to the hub with the
+// same octets until the hub has answered, and becomes "posted" when it comes
+// back in the hub's log.
+package follower
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hubbub/internal/backoff"
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Remote reaches a hub. A refusal is a *mimi.Problem; any other error means
+// that the outcome is unknown. Answers are the bodies that came with 200.
+type Remote interface {
+	SubmitMessage(ctx context.Context, hub mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error)
+	Update(ctx context.Context, hub mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error)
+	// Snapshot fetches the room as it stood at seq. An error for a hub that
+	// does not offer snapshots.
+	Snapshot(ctx context.Context, hub mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error)
+}
+
+// Config is what a Follower needs. Zero values of the optional fields mean the
+// default in brackets.
+type Config struct {
+	Domain mimi.Domain // ours
+	Store  store.Store
+	Env    *room.Env
+	Remote Remote
+
+	Wake       func(mimi.RoomURI)   // a replica has grown; must not block
+	WakeClient func(mimi.ClientURI) // a client's submission or Welcome changed; must not block
+	Now        func() time.Time     // [time.Now]
+	Log        *slog.Logger         // [discard]
+
+	MaxInFlight int            // submissions under way at once [64]
+	MaxRefusals int            // 4xx answers before a submission is given up [3]
+	Retention   time.Duration  // how long an unanswered submission is repeated [30 days]
+	Jitter      backoff.Jitter // [full jitter]
+}
+
+// Follower is safe for concurrent use.
+type Follower struct {
+	cfg    Config
+	gates  *gates
+	outbox *outbox
+
+	mu    sync.Mutex
+	rooms map[mimi.RoomURI]*replica
+}
+
+// New makes a Follower; Run sets its outbox going. Notify and Enqueue work
+// without it.
+func New(cfg Config) *Follower {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Wake == nil {
+		cfg.Wake = func(mimi.RoomURI) {}
+	}
+	if cfg.WakeClient == nil {
+		cfg.WakeClient = func(mimi.ClientURI) {}
+	}
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 64
+	}
+	if cfg.MaxRefusals == 0 {
+		cfg.MaxRefusals = 3
+	}
+	if cfg.Retention == 0 {
+		cfg.Retention = 30 * 24 * time.Hour
+	}
+	f := &Follower{
+		cfg:   cfg,
+		gates: &gates{jitter: cfg.Jitter, byPeer: map[mimi.Domain]*gate{}},
+		rooms: map[mimi.RoomURI]*replica{},
+	}
+	f.outbox = &outbox{f: f, slots: make(chan struct{}, cfg.MaxInFlight), lanes: map[laneKey]*lane{}}
+	return f
+}
+
+// Run sends the outbox until ctx ends, then waits for its workers and returns
+// nil. An error means that the store could not be read at the start.
+func (f *Follower) Run(ctx context.Context) error { return f.outbox.run(ctx) }
+
+// PeerAlive says that something was heard from a peer: what waits for it tries
+// again now, unless the peer itself asked for a pause.
+func (f *Follower) PeerAlive(peer mimi.Domain) { f.gates.of(peer).alive() }
+
+// PeerStatus says whether a hub answers.
+func (f *Follower) PeerStatus(peer mimi.Domain) PeerStatus { return f.gates.of(peer).status() }
+
+func (f *Follower) nowMS() uint64 { return uint64(f.cfg.Now().UnixMilli()) }

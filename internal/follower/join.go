@@ -1,0 +1,142 @@
+package follower
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"hubbub/internal/room"
+	"hubbub/internal/room/record"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// start is a replica about to be created.
+type start struct {
+	rec          store.RoomRecord
+	history      []room.Change
+	participants []room.Participant
+	joined       []store.Membership
+}
+
+func (s *start) write(tx store.Tx) error {
+	return tx.CreateRoom(s.rec, s.history, s.participants, s.joined)
+}
+
+// keep remembers a replica that has just come to exist.
+func (f *Follower) keep(uri mimi.RoomURI, r *replica) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rooms[uri] = r
+}
+
+// fetch gets the snapshot of a room we do not have. It is asked for only if
+// the first message is a Welcome for one of our KeyPackages: nothing else may
+// bring a new room into being.
+func (n *notification) fetch(ctx context.Context) (*room.Snapshot, error) {
+	first := n.list[0]
+	if !first.IsWelcome() {
+		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+	}
+	ours, err := n.recipients(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	if len(ours) == 0 {
+		return nil, errUnknownKey()
+	}
+	seq := uint64(0)
+	if n.pos != nil {
+		seq = n.pos.Seq
+		for _, a := range n.list { // entries that follow the Welcome
+			if !a.IsWelcome() {
+				seq--
+			}
+		}
+	}
+	b, err := n.f.cfg.Remote.Snapshot(ctx, n.uri.Domain(), n.uri, seq)
+	if err != nil {
+		n.f.cfg.Log.Warn("follower: cannot fetch the snapshot of a new room", "hub", n.uri.Domain(), "cause", err)
+		p := mimi.NewProblem(http.StatusServiceUnavailable, "snapshot-missing", "the snapshot of the room could not be fetched")
+		p.RetryAfter = retryGap
+		return nil, p
+	}
+	s, err := room.ParseSnapshot(b)
+	if err != nil || s.Room != n.uri {
+		return nil, mimi.NewProblem(http.StatusBadRequest, "bad-snapshot", "the snapshot of the room does not decode")
+	}
+	if seq != 0 && (s.Pos.Seq != seq || len(n.list) == 1 && s.Pos != *n.pos) {
+		return nil, mimi.NewProblem(http.StatusBadRequest, "bad-snapshot", "the snapshot is of another place in the log")
+	}
+	return s, nil
+}
+
+// begin builds a replica from the snapshot. Nothing is written yet.
+func (n *notification) begin() error {
+	if n.snapshot == nil { // it was there, and is gone: try again
+		return errGap()
+	}
+	state, err := room.StartFrom(n.f.cfg.Env, n.snapshot)
+	if err != nil {
+		n.f.cfg.Log.Error("follower: a hub sent a snapshot that does not hold", "hub", n.uri.Domain(), "cause", err)
+		return mimi.NewProblem(http.StatusBadRequest, "bad-snapshot", "the snapshot does not verify")
+	}
+	rec, err := record.Room(&state)
+	if err != nil {
+		return err
+	}
+	var members []room.Joined
+	for _, m := range state.Members() {
+		members = append(members, room.Joined{User: m.User, Client: m.Client})
+	}
+	n.next = state
+	n.created = &start{
+		rec: rec, history: n.snapshot.History, participants: state.Participants(),
+		joined: record.Joined(n.f.cfg.Domain, &state, members),
+	}
+	return nil
+}
+
+// welcome routes a Welcome to our clients among its recipients.
+func (n *notification) welcome(ctx context.Context, a *room.Announcement) error {
+	ours, err := n.recipients(ctx, a)
+	if err != nil {
+		return err
+	}
+	if len(ours) == 0 {
+		return errUnknownKey()
+	}
+	seq := n.next.Pos.Seq // a Welcome follows its commit
+	if n.pos != nil && len(n.list) == 1 {
+		seq = n.pos.Seq // sent again, perhaps long after
+	}
+	for _, client := range ours {
+		n.welcomes = append(n.welcomes, store.InWelcome{Client: client, Room: n.uri, Seq: seq, Body: a.Raw()})
+	}
+	return nil
+}
+
+func errUnknownKey() error {
+	return mimi.NewProblem(http.StatusBadRequest, codeUnknownKey, "the Welcome names none of our key packages")
+}
+
+// recipients are our clients whose KeyPackages a Welcome names.
+func (n *notification) recipients(ctx context.Context, a *room.Announcement) (ours []mimi.ClientURI, err error) {
+	err = n.f.cfg.Store.View(ctx, func(tx store.ReadTx) error {
+		for _, ref := range a.WelcomeRefs() {
+			client, err := tx.KeyPackageClient(ref)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // another provider's
+			}
+			if err != nil {
+				return err
+			}
+			ours = append(ours, client)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, &ownError{err}
+	}
+	return ours, nil
+}

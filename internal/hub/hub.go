@@ -1,0 +1,195 @@
+// Package hub runs the rooms we host: it is the only writer of their logs.
+//
+// Every write takes the same path, whoever sends it: parse, find the room, see
+// that the peer has a part in it, then, one at a time per room, Step, one store
+// transaction with the entry and all that follows from it, and only after that
+// the answer. A repeat of something already accepted is answered with the same
+// octets as the first time, whatever has happened to epoch and roles since.
+package hub
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+	"hubbub/mls"
+)
+
+// Shipper is told about followers whose queue has just been written, and about
+// nothing else: growth of a log is announced through Config.Wake.
+type Shipper interface {
+	Follow(uri mimi.RoomURI, peer mimi.Domain)
+}
+
+// Config is what a Hub needs.
+type Config struct {
+	Domain mimi.Domain // ours
+	Store  store.Store
+	Env    *room.Env
+	// SignatureKey signs what the hub says in its own name: it is the key of
+	// the hub's entry in the external_senders of its rooms.
+	SignatureKey *mls.SignatureKey
+
+	Shipper    Shipper
+	Wake       func(mimi.RoomURI)      // a room's log has grown; must not block
+	WakeClient func(mimi.ClientURI)    // a client has a new Welcome; must not block
+	Now        func() time.Time        // nil = time.Now
+	Log        *slog.Logger            // nil = discard
+	Limit      func(mimi.Domain) error // rate limit of a peer; nil = none
+}
+
+// Hub is safe for concurrent use.
+type Hub struct {
+	cfg Config
+
+	mu    sync.Mutex
+	rooms map[mimi.RoomURI]*hosted
+}
+
+// hosted is a room in memory. A nil state has to be loaded from the store.
+type hosted struct {
+	mu        sync.Mutex // held from Step until the transaction is durable
+	state     *room.State
+	followers map[mimi.Domain]bool // every pair in the store; true = it still gets entries
+}
+
+// New makes a Hub.
+func New(cfg Config) *Hub {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Wake == nil {
+		cfg.Wake = func(mimi.RoomURI) {}
+	}
+	if cfg.WakeClient == nil {
+		cfg.WakeClient = func(mimi.ClientURI) {}
+	}
+	return &Hub{cfg: cfg, rooms: map[mimi.RoomURI]*hosted{}}
+}
+
+func (h *Hub) nowMS() uint64 { return uint64(h.cfg.Now().UnixMilli()) }
+
+// errNoRoom is the one answer for a room that does not exist, that is not ours
+// and in which the peer has no part: they must not be told apart.
+func errNoRoom() error {
+	return mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+}
+
+// lock returns a room with its mutex held and its state loaded.
+func (h *Hub) lock(ctx context.Context, uri mimi.RoomURI) (*hosted, error) {
+	if uri.Domain() != h.cfg.Domain {
+		return nil, errNoRoom()
+	}
+	h.mu.Lock()
+	r := h.rooms[uri]
+	if r == nil {
+		r = &hosted{}
+		h.rooms[uri] = r
+	}
+	h.mu.Unlock()
+
+	r.mu.Lock()
+	if r.state != nil {
+		return r, nil
+	}
+	if err := h.load(ctx, uri, r); err != nil {
+		r.mu.Unlock()
+		if errors.Is(err, store.ErrNotFound) {
+			h.forget(uri, r)
+			return nil, errNoRoom()
+		}
+		return nil, err
+	}
+	return r, nil
+}
+
+// forget drops a room that turned out not to exist, so that asking for rooms
+// at random costs no memory.
+func (h *Hub) forget(uri mimi.RoomURI, r *hosted) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.rooms[uri] == r {
+		delete(h.rooms, uri)
+	}
+}
+
+// load reads a room from the store. r.mu is held.
+func (h *Hub) load(ctx context.Context, uri mimi.RoomURI, r *hosted) error {
+	var rec *store.RoomRecord
+	followers := map[mimi.Domain]bool{}
+	err := h.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		if rec, err = tx.Room(uri); err != nil {
+			return err
+		}
+		return loadFollowers(tx, uri, followers)
+	})
+	if err != nil {
+		return err
+	}
+	state, err := room.Decode(h.cfg.Env, rec.State)
+	if err != nil {
+		return err
+	}
+	state = state.At(rec.Head, rec.LastTimestamp, rec.Frozen)
+	r.state, r.followers = &state, followers
+	return nil
+}
+
+// loadFollowers finds the pairs of one room: its followers are among the
+// providers whose users its history names.
+func loadFollowers(tx store.ReadTx, uri mimi.RoomURI, followers map[mimi.Domain]bool) error {
+	history, err := tx.History(uri, 0)
+	if err != nil {
+		return err
+	}
+	seen := map[mimi.Domain]bool{}
+	for _, c := range history {
+		peer := c.User.Domain()
+		if seen[peer] {
+			continue
+		}
+		seen[peer] = true
+		f, err := tx.Fanout(uri, peer)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		followers[peer] = f.Until == 0
+	}
+	return nil
+}
+
+// knows says whether a peer has or had a part in a room, so that what it sends
+// is judged by the room's rules instead of being answered as if there were none.
+func (r *hosted) knows(self, peer mimi.Domain) bool {
+	if peer == self {
+		return true
+	}
+	_, known := r.followers[peer]
+	return known || r.state.Participates(peer)
+}
+
+// commit makes an accepted step durable. On success the new state is in force
+// when it returns; after an unknown outcome or a lost race nothing is kept in
+// memory and the next caller loads the room again. r.mu is held.
+func (h *Hub) commit(ctx context.Context, r *hosted, next room.State, write func(store.Tx) error) error {
+	err := h.cfg.Store.Update(ctx, write)
+	switch {
+	case err == nil:
+		r.state = &next
+	case errors.Is(err, store.ErrUnknownOutcome), errors.Is(err, store.ErrConflict):
+		r.state = nil
+	}
+	return err
+}

@@ -1,0 +1,194 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"hubbub/internal/room"
+	"hubbub/internal/room/record"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Submit decides on an application message and returns the body of the answer.
+// Errors are *mimi.Problem or failures of our own, after which the peer asks
+// again. peer is authenticated; for our own clients it is our domain.
+func (h *Hub) Submit(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	in, err := room.ParseSubmission(peer, body)
+	if err != nil {
+		return nil, err
+	}
+	w := write{hub: h, peer: peer, uri: uri, in: in, hash: in.MessageHash(), answers: submitAnswers{}}
+	return w.run(ctx)
+}
+
+// Update decides on a commit or on a bundle of proposals and returns the body of
+// the answer. Errors are as for Submit.
+func (h *Hub) Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	in, err := room.ParseHandshake(peer, body)
+	if err != nil {
+		return nil, err
+	}
+	w := write{hub: h, peer: peer, uri: uri, in: in, hash: in.MessageHash(), answers: updateAnswers{in}}
+	return w.run(ctx)
+}
+
+// write is one write to a room on its way.
+type write struct {
+	hub     *Hub
+	peer    mimi.Domain
+	uri     mimi.RoomURI
+	in      room.Input
+	hash    [32]byte
+	answers answers
+	room    *hosted // locked
+}
+
+// answers makes the bodies of one endpoint. They depend on nothing but what is
+// in the log, so that a repeat gets the octets it got the first time.
+type answers interface {
+	accepted(timestamp uint64) ([]byte, error)
+	refused(r *room.Refusal) ([]byte, error)
+	// repeats says whether a stored entry is what is being submitted.
+	repeats(entry *store.Entry) bool
+}
+
+func (w *write) run(ctx context.Context) ([]byte, error) {
+	var err error
+	if w.room, err = w.hub.lock(ctx, w.uri); err != nil {
+		return nil, err
+	}
+	defer w.room.mu.Unlock()
+	if !w.room.knows(w.hub.cfg.Domain, w.peer) {
+		return nil, errNoRoom()
+	}
+	answer, err := w.decide(ctx)
+	if errors.Is(err, store.ErrConflict) { // another writer: look again, once
+		if w.room.state == nil {
+			if err := w.hub.load(ctx, w.uri, w.room); err != nil {
+				return nil, err
+			}
+		}
+		answer, err = w.decide(ctx)
+	}
+	return answer, err
+}
+
+// decide steps and stores. Whether the input is a repeat is looked up only when
+// it was not accepted as new: what is in the log can never be accepted again,
+// so the outcome is the same as if that were asked first, at half the cost.
+func (w *write) decide(ctx context.Context) ([]byte, error) {
+	next, eff, err := room.Step(w.hub.cfg.Env, *w.room.state, w.in, w.hub.nowMS())
+	if err != nil {
+		return nil, err
+	}
+	if eff.Refusal != nil || eff.Repeat != 0 {
+		return w.repeatOr(ctx, &eff)
+	}
+	if w.hub.cfg.Limit != nil {
+		if err := w.hub.cfg.Limit(w.peer); err != nil {
+			if again, ok, e := w.repeat(ctx); ok || e != nil {
+				return again, e
+			}
+			return nil, err
+		}
+	}
+	a := accepted{hub: w.hub, room: w.room, next: next, eff: &eff}
+	if refusal, err := a.store(ctx); refusal != nil {
+		return w.answers.refused(refusal)
+	} else if errors.Is(err, store.ErrExists) {
+		return w.repeatOr(ctx, &room.Effects{Refusal: &room.Refusal{
+			Code: room.NotAllowed, Description: "the message is in the log, with other proposals"}})
+	} else if err != nil {
+		return nil, err
+	}
+	a.announce()
+	return w.answers.accepted(eff.Entry.Timestamp)
+}
+
+// repeatOr answers a repeat as the first time, anything else with what eff says.
+func (w *write) repeatOr(ctx context.Context, eff *room.Effects) ([]byte, error) {
+	if again, ok, err := w.repeat(ctx); ok || err != nil {
+		return again, err
+	}
+	if eff.Repeat != 0 {
+		return w.answers.accepted(eff.Repeat)
+	}
+	if eff.Refusal.Code == room.FrozenRoom {
+		return nil, mimi.NewProblem(http.StatusServiceUnavailable, "room-frozen", "the room is frozen")
+	}
+	return w.answers.refused(eff.Refusal)
+}
+
+func (w *write) repeat(ctx context.Context) (answer []byte, ok bool, err error) {
+	var entry *store.Entry
+	err = w.hub.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		entry, err = tx.EntryByMessage(w.uri, w.hash)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) || err == nil && !w.answers.repeats(entry) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = w.answers.accepted(entry.Timestamp)
+	return answer, true, err
+}
+
+// accepted is an entry about to be stored with all that follows from it.
+type accepted struct {
+	hub  *Hub
+	room *hosted // locked
+	next room.State
+	eff  *room.Effects
+
+	row       store.Append
+	followers map[mimi.Domain]bool // as it will be; nil = unchanged
+	fresh     []mimi.Domain        // followers that start here
+	gone      []mimi.Domain        // followers whose last client left
+}
+
+// store makes the entry durable. A refusal comes from rules that need the store.
+func (a *accepted) store(ctx context.Context) (*room.Refusal, error) {
+	prev := a.room.state
+	var err error
+	if a.row, err = record.Append(a.hub.cfg.Domain, prev.Pos, &a.next, a.eff); err != nil {
+		return nil, err
+	}
+	if len(a.eff.Joined)+len(a.eff.Left) > 0 {
+		a.planFollowers(prev)
+	}
+	var refusal *room.Refusal
+	err = a.hub.commit(context.WithoutCancel(ctx), a.room, a.next, func(tx store.Tx) error {
+		if err := tx.Append(a.row); err != nil {
+			return err
+		}
+		return a.writeFollowers(tx)
+	})
+	if errors.As(err, &refusal) {
+		return refusal, nil
+	}
+	if err == nil && a.followers != nil {
+		a.room.followers = a.followers
+	}
+	return nil, err
+}
+
+// announce tells those who wait for new entries. Nothing depends on it but time.
+func (a *accepted) announce() {
+	for _, peer := range a.fresh {
+		if a.hub.cfg.Shipper != nil {
+			a.hub.cfg.Shipper.Follow(a.next.Room, peer)
+		}
+	}
+	a.hub.cfg.Wake(a.next.Room)
+	if a.eff.Welcome != nil {
+		for _, r := range a.eff.Welcome.Recipients {
+			if r.Client.Domain() == a.hub.cfg.Domain {
+				a.hub.cfg.WakeClient(r.Client)
+			}
+		}
+	}
+}

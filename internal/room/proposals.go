@@ -1,0 +1,231 @@
+package room
+
+import (
+	"bytes"
+	"errors"
+
+	"hubbub/mimi"
+	"hubbub/mls"
+)
+
+const (
+	defaultPending          = 100
+	defaultPendingPerSender = 20
+)
+
+// handshake is the hub's decision on a commit or on a bundle of proposals.
+func (s State) handshake(env *Env, in *Handshake, timestamp uint64) (State, Effects, error) {
+	s.clock.set(timestamp)
+	if in.bundle.IsCommit() {
+		return s.submitCommit(env, in, timestamp)
+	}
+	list := in.bundle.Proposals()
+	if first, ok := s.allPending(list); ok {
+		return s, Effects{Repeat: first}, nil
+	}
+	f := mimi.FanoutMessage{Timestamp: timestamp, Message: in.bundle.Message, MoreProposals: in.bundle.MoreProposals}
+	body, err := f.Marshal()
+	if err != nil {
+		return s, Effects{}, err
+	}
+	next, err := s.propose(env, list, in.Peer, timestamp)
+	if err != nil {
+		return s, Effects{}, err
+	}
+	eff := Effects{StateChanged: true}
+	next = next.append(&eff, Entry{Timestamp: timestamp, Kind: KindProposal, Body: body, MessageHash: in.hash})
+	return next, eff, nil
+}
+
+// announce takes an entry of the hub's log, by the same rules.
+func (s State) announce(env *Env, in *Announcement, nowMS uint64) (State, Effects, error) {
+	const day = 24 * 60 * 60 * 1000
+	timestamp := in.message.Timestamp
+	if timestamp == 0 || timestamp > nowMS+day {
+		return s, Effects{}, refuse(BadTimestamp, "the timestamp is out of range")
+	}
+	s.clock.set(timestamp)
+	switch in.message.Kind() {
+	case mimi.FanoutApplication:
+		return s.announceMessage(in)
+	case mimi.FanoutCommit:
+		return s.announceCommit(env, in)
+	case mimi.FanoutProposal:
+		next, err := s.propose(env, in.message.Proposals(), "", timestamp)
+		if err != nil {
+			return s, Effects{}, err
+		}
+		eff := Effects{StateChanged: true}
+		next = next.append(&eff, in.entry(KindProposal))
+		return next, eff, nil
+	}
+	return s, Effects{}, refuse(NotAllowed, "a Welcome is not an entry")
+}
+
+// allPending says whether each of the messages is pending already, and since
+// when the first is.
+func (s *State) allPending(list []*mls.Message) (timestamp uint64, ok bool) {
+	for i, m := range list {
+		found := false
+		for _, p := range s.pending {
+			if bytes.Equal(p.Message, m.Raw) {
+				found = true
+				if i == 0 {
+					timestamp = p.Timestamp
+				}
+				break
+			}
+		}
+		if !found {
+			return 0, false
+		}
+	}
+	return timestamp, true
+}
+
+// propose caches a bundle of proposals, all or none (D-27). All are judged
+// against the room as it was before the bundle: one that leaves it may do so
+// in any order.
+func (s State) propose(env *Env, list []*mls.Message, peer mimi.Domain, timestamp uint64) (State, error) {
+	first, err := s.checkHandshake(env, list[0], peer)
+	if err != nil {
+		return s, err
+	}
+	if err := s.checkRoom(env, list, first); err != nil {
+		return s, err
+	}
+	next := s
+	for i, m := range list {
+		if i > 0 {
+			if err := sameOrigin(list[0], m); err != nil {
+				return s, err
+			}
+		}
+		cached, err := s.group.Proposal(m.Public)
+		if err != nil {
+			return s, classify(err)
+		}
+		p := proposed{cached.Proposal, cached.Sender, cached.Ref}
+		if err := s.checkProposal(env, &p, first); err != nil {
+			return s, blame(err, cached.Ref)
+		}
+		group := next.group.WithProposal(cached)
+		if group == next.group {
+			return s, blame(refuse(InvalidProposal, "the proposal is pending already"), cached.Ref)
+		}
+		next.group = group
+		next.pending = append(next.pending[:len(next.pending):len(next.pending)],
+			Pending{Ref: cached.Ref, Message: m.Raw, Timestamp: timestamp})
+	}
+	next, err = next.derive()
+	if err != nil { // the updates do not fit together
+		return s, refuse(InvalidProposal, "the changes of the participant list contradict each other or what is pending")
+	}
+	return next, nil
+}
+
+// sameOrigin holds the messages of a bundle together (UPD-5).
+func sameOrigin(first, m *mls.Message) error {
+	a, b := &first.Public.Content, &m.Public.Content
+	if !bytes.Equal(a.GroupID, b.GroupID) || a.Epoch != b.Epoch || a.Sender != b.Sender {
+		return refuse(InvalidProposal, "the proposals are not of one sender, group and epoch")
+	}
+	return nil
+}
+
+// checkRoom bounds what may wait for a commit (H51, H52).
+func (s *State) checkRoom(env *Env, list []*mls.Message, by actor) error {
+	own := len(list)
+	for _, c := range s.group.Cached() {
+		if c.Sender == list[0].Public.Content.Sender {
+			own++
+		}
+	}
+	switch {
+	case len(s.pending)+len(list) > limit(env.Limits.Pending, defaultPending):
+		return refuse(NotAllowed, "too many proposals are pending")
+	case own > limit(env.Limits.PendingPerSender, defaultPendingPerSender):
+		return refuse(NotAllowed, "too many proposals of this sender are pending")
+	}
+	return nil
+}
+
+// checkProposal judges one proposal by its sender's rights. It serves both the
+// stand-alone proposal and the one a committer includes by value.
+func (s *State) checkProposal(env *Env, p *proposed, by actor) error {
+	if by.member && (!s.view.may(by.user) || s.view.leaving[by.leaf]) {
+		// UPD-10: one who is on the way out may hasten it, and nothing else.
+		if !s.leavesOwn(p, by) {
+			return refuse(NotAllowed, "the sender is about to leave")
+		}
+		return nil
+	}
+	switch p.Type {
+	case mls.ProposalTypeUpdate:
+		return s.checkSameIdentity(env, by, &p.Update.LeafNode)
+	case mls.ProposalTypeAdd:
+		if _, err := env.identify(&p.Add.KeyPackage.LeafNode, s.clock); err != nil {
+			return err
+		}
+	}
+	return s.authorise(env, p, by)
+}
+
+// leavesOwn says whether a proposal takes one of its sender's own clients out.
+func (s *State) leavesOwn(p *proposed, by actor) bool {
+	switch p.Type {
+	case mls.ProposalTypeSelfRemove:
+		return true
+	case mls.ProposalTypeRemove:
+		m, ok := s.member(p.Remove.Removed)
+		return ok && m.User == by.user
+	}
+	return false
+}
+
+// checkSameIdentity refuses a leaf that is somebody else's than the one it
+// replaces (H43, MLSD-24).
+func (s *State) checkSameIdentity(env *Env, by actor, leaf *mls.LeafNode) error {
+	id, err := env.identify(leaf, s.clock)
+	if err != nil {
+		return err
+	}
+	if id.User != by.user || id.Client != by.client {
+		return refuse(NotAllowed, "the leaf names another identity than before")
+	}
+	return nil
+}
+
+// classify turns an error of the MLS rules into a refusal. Errors of ours pass.
+func classify(err error) error {
+	var unknown *mls.UnknownProposalError
+	var invalid *mls.ValidationError
+	switch {
+	case errors.As(err, &unknown):
+		return &Refusal{Code: InvalidProposal, Description: "the commit refers to unknown proposals", Refs: unknown.Refs}
+	case errors.As(err, &invalid):
+		var r *Refusal // of a callback of ours
+		if errors.As(err, &r) {
+			return r
+		}
+		return &Refusal{Code: InvalidProposal, Description: invalid.Clause + ": " + invalid.Reason, Refs: invalid.ProposalRefs}
+	case errors.Is(err, mls.ErrBadSignature), errors.Is(err, mls.ErrBadKey):
+		return refuse(NotAllowed, "a signature does not verify")
+	case errors.Is(err, mls.ErrNotMember), errors.Is(err, mls.ErrWrongGroup), errors.Is(err, mls.ErrWrongEpoch),
+		errors.Is(err, mls.ErrFutureEpoch), errors.Is(err, mls.ErrReInitialized), errors.Is(err, mls.ErrInvalidTree),
+		errors.Is(err, mls.ErrUnsupportedSuite), errors.Is(err, mimi.ErrBadCredential), errors.Is(err, mimi.ErrBadUpdate),
+		errors.Is(err, mimi.ErrMalformed):
+		return refuse(NotAllowed, "the MLS rules do not allow it")
+	}
+	return err
+}
+
+// blame names the stand-alone proposal at fault, if the refusal names none.
+func blame(err error, ref []byte) error {
+	if r, ok := asRefusal(err); ok && r.Code == InvalidProposal && len(r.Refs) == 0 && ref != nil {
+		named := *r
+		named.Refs = [][]byte{ref}
+		return &named
+	}
+	return err
+}

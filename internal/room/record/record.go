@@ -1,0 +1,63 @@
+// Package record turns what a room's step made true into the rows a store
+// keeps of it. Hub and follower store the same log, so they share it.
+package record
+
+import (
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Append is the row of an accepted entry: next is the State after it, prev the
+// position before it. Of the clients that came and went only those of self, the
+// provider that keeps the store, are listed: it keeps what they may read.
+func Append(self mimi.Domain, prev room.Pos, next *room.State, eff *room.Effects) (store.Append, error) {
+	a := store.Append{
+		Room: next.Room, Prev: prev, Epoch: next.Epoch(),
+		Entry: store.Entry{
+			Seq: next.Pos.Seq, Hash: next.Pos.Hash, Timestamp: eff.Entry.Timestamp,
+			Kind: eff.Entry.Kind, Body: eff.Entry.Body, MessageHash: eff.Entry.MessageHash,
+		},
+		Changes: eff.Changes, Participants: eff.Participants,
+		Joined: Joined(self, next, eff.Joined),
+	}
+	for _, c := range eff.Left {
+		if c.Domain() == self {
+			a.Left = append(a.Left, c)
+		}
+	}
+	if !eff.StateChanged {
+		return a, nil
+	}
+	var err error
+	a.State, err = next.Encode()
+	return a, err
+}
+
+// Joined are the spans that begin for clients of self at the position of next.
+// One that joined by its own commit sees that commit; one that was added starts
+// after it, with the Welcome.
+func Joined(self mimi.Domain, next *room.State, list []room.Joined) []store.Membership {
+	var out []store.Membership
+	for _, j := range list {
+		if j.Client.Domain() != self {
+			continue
+		}
+		m := store.Membership{Room: next.Room, Client: j.Client, User: j.User, After: next.Pos.Seq}
+		if j.External {
+			m.After--
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// Room is the row of a room that begins at the position of s: at a hub before
+// its first entry, at a follower where its snapshot stands.
+func Room(s *room.State) (store.RoomRecord, error) {
+	encoded, err := s.Encode()
+	return store.RoomRecord{
+		URI: s.Room, Hub: s.Hub, Head: s.Pos, Start: s.Pos,
+		LastTimestamp: s.LastTimestamp, Epoch: s.Epoch(), State: encoded,
+	}, err
+}

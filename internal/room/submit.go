@@ -1,0 +1,75 @@
+package room
+
+import (
+	"hubbub/mimi"
+	"hubbub/mls"
+	"hubbub/mls/wire"
+)
+
+const defaultMessageBytes = 64 << 10
+
+// submit is the hub's decision on an application message.
+func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effects, error) {
+	m := in.message.Private
+	switch {
+	case in.Sender.Domain() != in.Peer:
+		return s, Effects{}, refuse(NotAllowed, "the sender belongs to another provider")
+	case string(m.GroupID) != string(s.group.GroupID()):
+		return s, Effects{}, refuse(NotAllowed, "the message belongs to another group")
+	case !s.view.may(in.Sender) || !s.active(in.Sender):
+		return s, Effects{}, refuse(NotAllowed, "the sender is not an active participant")
+	case m.Epoch < s.group.Epoch():
+		r := refuse(EpochTooOld, "the room is in a later epoch")
+		r.Epoch = s.group.Epoch()
+		return s, Effects{}, r
+	case m.Epoch > s.group.Epoch():
+		return s, Effects{}, refuse(NotAllowed, "the epoch has not begun")
+	case !s.view.rules.maySend(s.view.role(in.Sender)):
+		return s, Effects{}, refuse(NotAllowed, "the sender's role may not send messages")
+	case len(in.message.Raw) > limit(env.Limits.MessageBytes, defaultMessageBytes):
+		return s, Effects{}, refuse(NotAllowed, "the message is too large")
+	case len(m.Ciphertext) == 0:
+		return s, Effects{}, refuse(NotAllowed, "the message is empty")
+	}
+	if err := s.checkAAD(m); err != nil {
+		return s, Effects{}, err
+	}
+	f := mimi.FanoutMessage{Timestamp: timestamp, Message: *in.message}
+	body, err := f.Marshal()
+	if err != nil {
+		return s, Effects{}, err
+	}
+	var eff Effects
+	next := s.append(&eff, Entry{Timestamp: timestamp, Kind: KindApplication, Body: body, MessageHash: in.hash})
+	return next, eff, nil
+}
+
+// checkAAD refuses authenticated data that members would refuse (EXT-12).
+func (s *State) checkAAD(m *mls.PrivateMessage) error {
+	if !s.group.Context().RequiresSafeAAD() {
+		return nil
+	}
+	if err := wire.Unmarshal(m.AuthenticatedData, new(mls.SafeAAD)); err != nil {
+		return refuse(NotAllowed, "the authenticated data is not what the room demands")
+	}
+	return nil
+}
+
+// announceMessage takes an application message from the hub's log. Who sent it
+// only the hub knows. An epoch gone by is the hub's to allow.
+func (s State) announceMessage(in *Announcement) (State, Effects, error) {
+	m := in.message.Message.Private
+	switch {
+	case string(m.GroupID) != string(s.group.GroupID()):
+		return s, Effects{}, refuse(NotAllowed, "the message belongs to another group")
+	case m.Epoch > s.group.Epoch():
+		return s, Effects{}, refuse(Future, "the epoch has not begun")
+	}
+	var eff Effects
+	next := s.append(&eff, in.entry(KindApplication))
+	return next, eff, nil
+}
+
+func (a *Announcement) entry(kind Kind) Entry {
+	return Entry{Timestamp: a.message.Timestamp, Kind: kind, Body: a.message.Raw, MessageHash: a.hash}
+}
