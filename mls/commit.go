@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 
@@ -99,7 +98,7 @@ func checkSafeAAD(aad []byte) error {
 }
 
 // stageCommit chooses and stages the proposals. Pending proposals that turn out
-// to be in the way are dropped one after the other.
+// to be in the way of those by value are dropped one after the other.
 func (g *Group) stageCommit(o CommitOptions) (*staged, error) {
 	sender := Sender{Type: SenderTypeMember, LeafIndex: g.own}
 	var byValue []ResolvedProposal
@@ -108,7 +107,12 @@ func (g *Group) stageCommit(o CommitOptions) (*staged, error) {
 	}
 	var pending []ResolvedProposal
 	if !o.SkipPending {
-		pending = g.committable(len(byValue) > 0)
+		for _, c := range g.public.Committable(sender) {
+			// A ReInit must be alone (RFC 9420 §12.2).
+			if len(byValue) == 0 || !isReInit(c) {
+				pending = append(pending, c.resolved())
+			}
+		}
 	}
 	for {
 		s, err := g.public.stage(sender, slices.Concat(byValue, pending))
@@ -127,42 +131,6 @@ func (g *Group) stageCommit(o CommitOptions) (*staged, error) {
 		}
 		pending = left
 	}
-}
-
-// committable returns the pending proposals this member may commit, those
-// first that win over others: a removal over an update of the same leaf, a
-// SelfRemove over a Remove. The later of several updates of a leaf counts.
-// more says that proposals by value will be beside them.
-func (g *Group) committable(more bool) (list []ResolvedProposal) {
-	var reInit []ResolvedProposal
-	for _, c := range g.public.Cached() {
-		own := c.Sender.Type == SenderTypeMember && c.Sender.LeafIndex == g.own
-		switch t := c.Proposal.Type; {
-		case own && (t == ProposalTypeUpdate || t == ProposalTypeSelfRemove):
-		case t == ProposalTypeRemove && c.Proposal.Remove.Removed == g.own:
-		case t == ProposalTypeReInit:
-			reInit = append(reInit, c.resolved())
-		case t == ProposalTypeUpdate:
-			list = append([]ResolvedProposal{c.resolved()}, list...)
-		default:
-			list = append(list, c.resolved())
-		}
-	}
-	if len(list) == 0 && !more && len(reInit) > 0 {
-		return reInit[:1]
-	}
-	rank := map[ProposalType]int{ProposalTypeSelfRemove: 0, ProposalTypeRemove: 1}
-	slices.SortStableFunc(list, func(a, b ResolvedProposal) int {
-		return cmp.Compare(rankOf(rank, a), rankOf(rank, b))
-	})
-	return list
-}
-
-func rankOf(rank map[ProposalType]int, r ResolvedProposal) int {
-	if n, ok := rank[r.Proposal.Type]; ok {
-		return n
-	}
-	return len(rank)
 }
 
 // changedLeaves lists the leaves whose occupant a commit changes.
