@@ -1,12 +1,8 @@
-//go:build !linux
+//go:build !unix
 
 package devenv
 
 import "syscall"
 
-// childAttr keeps a child out of our process group, so that a Ctrl-C meant for
-// us does not reach it. Other systems than Linux leave it running should we be
-// killed.
-func childAttr() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
-}
+// childAttr asks for nothing: process groups are an affair of Unix.
+func childAttr() *syscall.SysProcAttr { return nil }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -99,6 +101,7 @@ func (s *supervisor) start(ctx context.Context, name string) error {
 	defer log.Close()
 	cmd := exec.Command(s.exe, "serve", "--config", c.p.Config)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "HUBBUB_") })
 	cmd.SysProcAttr = childAttr()
 	started := make(chan error)
 	s.spawn <- func() { started <- cmd.Start() }
