@@ -162,9 +162,3 @@ func name(v uint16, names map[uint16]string) string {
 	}
 	return fmt.Sprintf("0x%04x", v)
 }
-
-// isGREASE reports whether v is one of the reserved values senders use to keep
-// receivers tolerant (RFC 9420 §13.5).
-func isGREASE(v uint16) bool {
-	return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v < 0xfa00
-}

@@ -30,13 +30,17 @@ var (
 	ErrTooOld = errors.New("mls: message too old")
 	// ErrTooFarAhead: the message's generation exceeds Config.MaxForward.
 	ErrTooFarAhead = errors.New("mls: generation too far ahead")
-	// ErrRemoved: this client is no longer a member.
+	// ErrRemoved: this client is no longer a member. Process reports the event
+	// itself with CommitReceived.Removed; the error is for callers that are
+	// asked about the group afterwards.
 	ErrRemoved = errors.New("mls: removed from the group")
 	// ErrReInitialized: the group has been closed by a ReInit proposal.
 	ErrReInitialized = errors.New("mls: group was reinitialized")
 	// ErrPendingProposals: proposals wait, so a commit is due before
 	// application data may be sent (RFC 9420 §12.4).
 	ErrPendingProposals = errors.New("mls: pending proposals must be committed first")
+	// ErrExported: the component's secret was exported in this epoch already.
+	ErrExported = errors.New("mls: secret already exported")
 	// ErrNotMember: a leaf index does not name a member.
 	ErrNotMember = errors.New("mls: not a member")
 	// ErrNoMatchingKeyPackage: a Welcome is not for the KeyPackage given.

@@ -23,6 +23,7 @@ type Group struct {
 	private *treePrivate
 	secrets *epochSecrets
 	keys    *secretTree
+	exports *exportNode
 	past    []*pastEpoch // the latest first
 	updates []ownUpdate  // own Update proposals of this epoch
 	psks    []PSK        // keys the application has made available
@@ -126,7 +127,7 @@ func startGroup(p *PublicGroup, signer *SignatureKey, leafPrivate []byte) (*Grou
 	if err != nil {
 		return nil, err
 	}
-	secrets, encryption, err := expandEpoch(suite, epochSecret)
+	secrets, roots, err := expandEpoch(suite, epochSecret)
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +142,9 @@ func startGroup(p *PublicGroup, signer *SignatureKey, leafPrivate []byte) (*Grou
 	if err != nil {
 		return nil, err
 	}
-	return &Group{public: p, signer: signer, private: private, secrets: secrets,
-		keys: newSecretTree(suite, encryption, p.tree.width())}, nil
+	g := &Group{public: p, signer: signer, private: private}
+	g.plant(secrets, roots)
+	return g, nil
 }
 
 // Public returns the public state of the epoch.

@@ -284,6 +284,12 @@ func TestOwnLeafProfile(t *testing.T) {
 	}
 }
 
+// isGREASE reports whether v is one of the reserved values senders use to keep
+// receivers tolerant (RFC 9420 §13.5).
+func isGREASE(v uint16) bool {
+	return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v < 0xfa00
+}
+
 func asUint16[T ~uint16](list []T) (out []uint16) {
 	for _, v := range list {
 		out = append(out, uint16(v))
@@ -342,5 +348,110 @@ func TestLargerGroup(t *testing.T) {
 	}
 	if w := c.members["m0"].public.tree.width(); w != 8 {
 		t.Fatalf("tree has room for %d", w)
+	}
+}
+
+func TestSafeExport(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice", "bob")
+	take := func(name string, id ComponentID) string {
+		t.Helper()
+		next, secret, err := c.members[name].SafeExport(id)
+		c.ok(err)
+		c.members[name] = c.reload(next)
+		return string(secret)
+	}
+	seen := map[string]bool{}
+	for range 2 {
+		for _, id := range []ComponentID{0, 1, 0x8000, 0xffff} {
+			a := take("alice", id)
+			if len(a) != 32 || a != take("bob", id) || seen[a] {
+				t.Fatalf("secret of component %v is wrong", id)
+			}
+			seen[a] = true
+			if _, _, err := c.members["alice"].SafeExport(id); !errors.Is(err, ErrExported) {
+				t.Fatalf("second export: %v", err)
+			}
+		}
+		c.commit("bob", CommitOptions{})
+	}
+}
+
+// The leaf of component 5 by the definition, step by step from the root.
+func TestSafeExportDefinition(t *testing.T) {
+	suite, ok := CipherSuite(1), must[[]byte](t)
+	secret := bytes.Repeat([]byte{7}, 32)
+	root := &exportNode{secret: secret}
+	for bit := 15; bit >= 0; bit-- {
+		side := []string{"left", "right"}[5>>bit&1]
+		secret = ok(suite.ExpandWithLabel(secret, "tree", []byte(side), 32))
+	}
+	_, got, err := root.take(suite, exportLevels, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantBytes(t, "secret", got, secret)
+}
+
+// Trees arrive without their blank right end; keys must not depend on that.
+func TestTrimmedTree(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice")
+	c.add("alice", "bob")
+	c.add("bob", "carol") // an odd number: joins with the tree beside the Welcome
+	if n := len(c.members["carol"].Tree()); n != 5 {
+		t.Fatalf("tree of three members has %d nodes", n)
+	}
+	for name := range c.members {
+		c.send(name, "from "+name)
+	}
+}
+
+// RFC 9420 §5.1.1 wants uncompressed points; a compressed one names the same
+// key and would break comparisons.
+func TestCompressedPointRefused(t *testing.T) {
+	for _, suite := range []CipherSuite{2, 5, 7} {
+		key := must[*SignatureKey](t)(NewSignatureKey(suite, nil))
+		sig := must[[]byte](t)(suite.SignWithLabel(key.Private, "l", nil))
+		compressed := append([]byte{2 + key.Public[len(key.Public)-1]&1}, key.Public[1:1+len(key.Public)/2]...)
+		if err := suite.VerifyWithLabel(compressed, "l", nil, sig); !errors.Is(err, ErrBadKey) {
+			t.Errorf("suite %d: signature key: %v", suite, err)
+		}
+		if err := suite.checkHPKEPublicKey(compressed); !errors.Is(err, ErrBadKey) {
+			t.Errorf("suite %d: HPKE key: %v", suite, err)
+		}
+	}
+}
+
+// The content of external_pub and of external_senders is a struct whose fields
+// have their own lengths (RFC 9420 §12.1.8.1 and §12.4.3.2).
+func TestExtensionContent(t *testing.T) {
+	wantBytes(t, "external_pub", encoded(&ExternalPub{Key: []byte{1, 2}}), []byte{2, 1, 2})
+	senders := ExternalSenders{{SignatureKey: []byte{9}, Credential: BasicCredential([]byte("a"))}}
+	wantBytes(t, "external_senders", encoded(senders), []byte{6, 1, 9, 0, 1, 1, 'a'})
+}
+
+func TestBranch(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice", "bob", "carol")
+	g, err := NewGroup(GroupOptions{Suite: 1, Signer: c.signers["alice"], Credential: BasicCredential([]byte("alice"))}, nil)
+	c.ok(err)
+	psk := c.members["alice"].ResumptionPSK(ResumptionPSKUsageBranch)
+	psk.ID.Nonce = make([]byte, 32)
+	for name, ok := range map[string]bool{"bob": true, "stranger": false} {
+		kp := c.keyPackage(name)
+		pending, err := g.WithPSKs(psk).Commit(CommitOptions{Proposals: []Proposal{addOf(kp), {Type: ProposalTypePSK, PSK: &psk.ID}}})
+		c.ok(err)
+		_, err = JoinWelcome(pending.Welcome(), kp, JoinOptions{Tree: pending.Tree(), Previous: c.members["bob"]}, nil)
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	first := psk.ID
+	second := first
+	second.Epoch++
+	ids := []PreSharedKeyID{first, second}
+	if checkResumption(&GroupInfo{GroupContext: GroupContext{Epoch: 1}}, ids) == nil {
+		t.Error("two branch keys accepted")
+	}
+	if checkResumption(&GroupInfo{GroupContext: GroupContext{Epoch: 2}}, ids[:1]) == nil {
+		t.Error("branch into epoch 2 accepted")
 	}
 }

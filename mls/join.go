@@ -81,13 +81,19 @@ func (g *Group) setEpoch(joiner, psk []byte) error {
 	if err != nil {
 		return err
 	}
-	secrets, encryption, err := deriveEpoch(g.Suite(), joiner, psk, context)
+	secrets, roots, err := deriveEpoch(g.Suite(), joiner, psk, context)
 	if err != nil {
 		return err
 	}
-	g.secrets = secrets
-	g.keys = newSecretTree(g.Suite(), encryption, g.public.tree.width())
+	g.plant(secrets, roots)
 	return nil
+}
+
+// plant sets the secrets of an epoch.
+func (g *Group) plant(secrets *epochSecrets, roots *treeRoots) {
+	g.secrets = secrets
+	g.keys = newSecretTree(g.Suite(), roots.encryption, g.public.tree.width())
+	g.exports = &exportNode{secret: roots.export}
 }
 
 // checkConfirmation verifies that all arrived at the same state

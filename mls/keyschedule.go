@@ -20,6 +20,12 @@ type epochSecrets struct {
 	init          []byte // enters the next epoch
 }
 
+// treeRoots are the secrets that become roots of trees and are not kept.
+type treeRoots struct {
+	encryption []byte // of the secret tree
+	export     []byte // of the export tree
+}
+
 // joinerSecret mixes the previous epoch with the commit (RFC 9420 §8).
 func joinerSecret(suite CipherSuite, initSecret, commitSecret, context []byte) ([]byte, error) {
 	s, err := suite.extract(initSecret, commitSecret)
@@ -56,9 +62,8 @@ func welcomeKey(suite CipherSuite, joiner, psk []byte) (key, nonce []byte, err e
 	return key, nonce, err
 }
 
-// deriveEpoch derives the secrets of an epoch and, apart from them, its
-// encryption_secret, the root of the secret tree.
-func deriveEpoch(suite CipherSuite, joiner, psk, context []byte) (e *epochSecrets, encryption []byte, err error) {
+// deriveEpoch derives the secrets of an epoch.
+func deriveEpoch(suite CipherSuite, joiner, psk, context []byte) (*epochSecrets, *treeRoots, error) {
 	member, err := memberSecret(suite, joiner, psk)
 	if err != nil {
 		return nil, nil, err
@@ -71,21 +76,23 @@ func deriveEpoch(suite CipherSuite, joiner, psk, context []byte) (e *epochSecret
 }
 
 // expandEpoch derives what hangs below epoch_secret.
-func expandEpoch(suite CipherSuite, epoch []byte) (e *epochSecrets, encryption []byte, err error) {
-	e = new(epochSecrets)
+func expandEpoch(suite CipherSuite, epoch []byte) (*epochSecrets, *treeRoots, error) {
+	e, roots := new(epochSecrets), new(treeRoots)
 	for _, d := range []struct {
 		label string
 		out   *[]byte
 	}{
-		{"sender data", &e.senderData}, {"encryption", &encryption}, {"exporter", &e.exporter},
+		{"sender data", &e.senderData}, {"encryption", &roots.encryption}, {"exporter", &e.exporter},
 		{"external", &e.external}, {"confirm", &e.confirmation}, {"membership", &e.membership},
 		{"resumption", &e.resumption}, {"authentication", &e.authenticator}, {"init", &e.init},
+		{"application_export", &roots.export}, // draft-ietf-mls-extensions §4.4
 	} {
+		var err error
 		if *d.out, err = suite.DeriveSecret(epoch, d.label); err != nil {
 			return nil, nil, err
 		}
 	}
-	return e, encryption, nil
+	return e, roots, nil
 }
 
 // export is the MLS exporter (RFC 9420 §8.5).

@@ -106,6 +106,7 @@ func (g *Group) Encode(w *wire.Writer) {
 	g.private.encode(w)
 	g.secrets.Encode(w)
 	g.keys.Encode(w)
+	g.exports.encode(w)
 	w.Vector(func(w *wire.Writer) {
 		for _, p := range g.past {
 			p.Encode(w)
@@ -133,6 +134,7 @@ func decodeGroup(r *wire.Reader, cfg *Config) *Group {
 	g.private.decode(r)
 	g.secrets.Decode(r)
 	g.keys.Decode(r)
+	g.exports = decodeExportNode(r, exportLevels)
 	for v := r.Vector(); !v.Empty(); {
 		p := new(pastEpoch)
 		p.Decode(v)

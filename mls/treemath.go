@@ -92,28 +92,3 @@ func (x NodeIndex) copath(n uint32) (path []NodeIndex) {
 	}
 	return path
 }
-
-// inSubtree reports whether x is in the subtree below root, or root itself.
-func (x NodeIndex) inSubtree(root NodeIndex) bool {
-	span := NodeIndex(1)<<root.level() - 1
-	return x >= root-span && x <= root+span
-}
-
-// commonAncestor returns the lowest node that has both leaves below it.
-func commonAncestor(a, b LeafIndex) NodeIndex {
-	x, y := a.Node(), b.Node()
-	if x == y {
-		return x
-	}
-	k := uint(bits.Len32(uint32(x ^ y)))
-	return x>>k<<k | NodeIndex(1)<<(k-1) - 1
-}
-
-// treeSize returns the number of leaves, a power of two, of the smallest tree
-// that has room for n leaves.
-func treeSize(n uint32) uint32 {
-	if n <= 1 {
-		return n
-	}
-	return 1 << bits.Len32(n-1)
-}
