@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"hubbub/mls/wire"
@@ -250,16 +251,16 @@ func TestOwnLeafProfile(t *testing.T) {
 	kp := newChat(t, 1, nil, nil, "alice").keyPackage("bob")
 	l := &kp.KeyPackage.LeafNode
 	for _, want := range []CredentialType{CredentialTypeBasic, CredentialTypeX509} {
-		if !containsUnsorted(l.Capabilities.Credentials, want) {
+		if !slices.Contains(l.Capabilities.Credentials, want) {
 			t.Errorf("credential %v is not listed", want)
 		}
 	}
 	for _, want := range []ProposalType{8, 9, 10} {
-		if !containsUnsorted(l.Capabilities.Proposals, want) {
+		if !slices.Contains(l.Capabilities.Proposals, want) {
 			t.Errorf("proposal %v is not listed", want)
 		}
 	}
-	if !containsUnsorted(l.Capabilities.Extensions, ExtensionTypeAppDataDictionary) {
+	if !slices.Contains(l.Capabilities.Extensions, ExtensionTypeAppDataDictionary) {
 		t.Error("app_data_dictionary is not listed")
 	}
 	d, err := l.Extensions.Dictionary()
@@ -268,7 +269,7 @@ func TestOwnLeafProfile(t *testing.T) {
 	}
 	var components ComponentsList
 	data, _ := d.Get(ComponentAppComponents)
-	if err := wire.Unmarshal(data, &components); err != nil || !containsUnsorted(components, ComponentAppComponents) {
+	if err := wire.Unmarshal(data, &components); err != nil || !slices.Contains(components, ComponentAppComponents) {
 		t.Errorf("components %v, %v", components, err)
 	}
 	for _, list := range [][]uint16{

@@ -175,6 +175,9 @@ func (p *PublicGroup) validateTree() error {
 	if err := p.tree.root.checkParentKeys(p.Suite()); err != nil {
 		return err
 	}
+	if err := p.checkContextExtensions(p.context.Extensions); err != nil {
+		return err
+	}
 	rules, err := p.leafRules(p.context.Extensions)
 	if err != nil {
 		return err

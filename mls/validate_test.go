@@ -453,8 +453,10 @@ func TestCredentialHook(t *testing.T) {
 	}}
 	mallory := func(o *KeyPackageOptions) { o.Credential = BasicCredential([]byte("mallory")) }
 	for name, try := range map[string]func(f *fixture) error{
-		"add":    valued(func(f *fixture) []Proposal { return []Proposal{addOf(f.keyPackage(mallory))} }),
-		"update": alone(func(f *fixture) Proposal { return f.update(1, func(l *LeafNode) { l.Credential.Identity = []byte("mallory") }) }),
+		"add": valued(func(f *fixture) []Proposal { return []Proposal{addOf(f.keyPackage(mallory))} }),
+		"update": alone(func(f *fixture) Proposal {
+			return f.update(1, func(l *LeafNode) { l.Credential.Identity = []byte("mallory") })
+		}),
 		"external sender": alone(func(f *fixture) Proposal {
 			return contextExtensions(f.group.Context().Extensions.Set(ExtensionTypeExternalSenders, encoded(ExternalSenders{
 				{SignatureKey: f.external.Public, Credential: BasicCredential([]byte("mallory"))},
