@@ -5,8 +5,8 @@ import (
 	"errors"
 	"net/http"
 
+	"hubbub/internal/record"
 	"hubbub/internal/room"
-	"hubbub/internal/room/record"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )

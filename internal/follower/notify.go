@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"hubbub/internal/record"
 	"hubbub/internal/room"
-	"hubbub/internal/room/record"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )

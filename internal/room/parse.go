@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"net/http"
 
 	"hubbub/mimi"
 	"hubbub/mls"
@@ -126,6 +125,9 @@ func ParseAnnouncements(body []byte) ([]*Announcement, error) {
 	return out, nil
 }
 
+// badRequest is the HTTP status of a body that does not decode.
+const badRequest = 400
+
 func hashOf(m *mls.Message) [32]byte { return sha256.Sum256(m.Raw) }
 
 func malformed(err error) error {
@@ -138,5 +140,5 @@ func malformed(err error) error {
 	case errors.Is(err, mimi.ErrBadURI):
 		code = mimi.CodeBadURI
 	}
-	return mimi.NewProblem(http.StatusBadRequest, code, "the body does not decode")
+	return mimi.NewProblem(badRequest, code, "the body does not decode")
 }

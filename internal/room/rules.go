@@ -12,6 +12,8 @@ func loadRules(dict *mls.AppDataDictionary) (*rules, error) { return &rules{}, n
 
 func (r *rules) maySend(role uint32) bool { return role != 0 && role != bannedRole }
 
+func (r *rules) mayAddOwnClient(role uint32) bool { return true }
+
 func (s *State) authorise(env *Env, p *proposed, by actor) error { return nil }
 
 func (c *commit) authoriseWhole(env *Env) error { return nil }

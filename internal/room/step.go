@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
 
@@ -189,7 +190,7 @@ const maxLifetime = 90*24*time.Hour + 2*time.Hour
 func (env *Env) config(c *clock) *mls.Config {
 	return &mls.Config{
 		Validate:    env.Verifier.Validate(c.now),
-		Components:  mimi.Components{},
+		Components:  policy.Components(),
 		Now:         c.now,
 		MaxLifetime: maxLifetime,
 	}

@@ -1,0 +1,89 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"hubbub/internal/room"
+	"hubbub/mimi"
+	"hubbub/mls"
+	"hubbub/mls/wire"
+)
+
+// GroupInfo answers a client that wants to join by external commit: GroupInfo,
+// tree and pending proposals, encrypted to the client so that its provider
+// cannot read them, and signed by the hub (mimi-protocol-06 §5.6). It is for
+// participants who add a client of their own. Whoever may not have it is told
+// notAuthorized, in a room or out of one.
+func (h *Hub) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	req, err := mimi.ParseGroupInfoRequest(slices.Clone(body))
+	if err != nil {
+		return nil, malformed(err)
+	}
+	refused := mimi.GroupInfoResponse{Room: uri, Status: mimi.GroupInfoNotAuthorized}
+	if req.Suite != h.cfg.SignatureKey.Suite || req.Verify() != nil {
+		return refused.Marshal()
+	}
+	id, err := h.cfg.Env.Verifier.Identify(&req.Credential, req.SignatureKey, h.cfg.Now())
+	if err != nil || id.User.Domain() != peer { // GI-14
+		return refused.Marshal()
+	}
+	content, sender, err := h.joinable(ctx, uri, id.User)
+	var none *notJoinable
+	switch {
+	case errors.As(err, &none), isProblem(err):
+		return refused.Marshal()
+	case err != nil:
+		return nil, err
+	}
+	answer, err := mimi.SealGroupInfo(req, uri, content, sender, h.cfg.SignatureKey)
+	if err != nil { // a key nothing can be encrypted to
+		return refused.Marshal()
+	}
+	return answer.Marshal()
+}
+
+// notJoinable: the user may not join the room.
+type notJoinable struct{}
+
+func (*notJoinable) Error() string { return "hub: not joinable" }
+
+func isProblem(err error) bool {
+	var p *mimi.Problem
+	return errors.As(err, &p)
+}
+
+// joinable collects what a joiner needs. The room is locked only meanwhile.
+func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user mimi.UserURI) (*mimi.GroupInfoRatchetTree, mls.ExternalSender, error) {
+	r, err := h.lock(ctx, uri)
+	if err != nil {
+		return nil, mls.ExternalSender{}, err
+	}
+	s := *r.state
+	r.mu.Unlock()
+
+	sender, ok := h.ownSender(&s)
+	if !ok || !s.MayJoin(user) {
+		return nil, sender, &notJoinable{}
+	}
+	content, err := joinContent(&s)
+	return content, sender, err
+}
+
+func joinContent(s *room.State) (*mimi.GroupInfoRatchetTree, error) {
+	content := &mimi.GroupInfoRatchetTree{
+		RatchetTree: mimi.RatchetTreeOption{Representation: mimi.TreeFull, Tree: s.Group().Tree()},
+	}
+	if err := wire.Unmarshal(s.GroupInfo(), &content.GroupInfo); err != nil {
+		return nil, err
+	}
+	for _, p := range s.Pending() {
+		m, err := mls.ParseMessage(p.Message)
+		if err != nil {
+			return nil, err
+		}
+		content.PendingProposals = append(content.PendingProposals, mimi.PendingProposal{Proposal: *m, Timestamp: p.Timestamp})
+	}
+	return content, nil
+}
