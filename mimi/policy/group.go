@@ -1,0 +1,224 @@
+package policy
+
+import (
+	"fmt"
+
+	"hubbub/mimi"
+	"hubbub/mls"
+)
+
+// StateOf reads the policy and the members of a room from its group. Leaves are taken
+// at their word: their credentials were checked when they entered. The cost is linear
+// in the members. The error wraps [ErrMalformed], [mimi.ErrMalformed] or
+// [mimi.ErrBadCredential].
+func StateOf(room mimi.RoomURI, g *mls.PublicGroup) (*State, error) {
+	var members []mimi.Identity
+	for _, m := range g.Members() {
+		id, err := mimi.ClaimedIdentity(&m.Leaf.Credential)
+		if err != nil {
+			return nil, fmt.Errorf("mimi/policy: leaf %d: %w", m.Index, err)
+		}
+		members = append(members, id)
+	}
+	return NewState(room, g.Dictionary(), members)
+}
+
+// EffectiveState is the room as it will be once everything pending in its group is
+// committed, except that clients about to be added do not count yet (D-26, RS-3).
+func EffectiveState(room mimi.RoomURI, g *mls.PublicGroup) (*State, error) {
+	d := g.Dictionary()
+	updates := make(map[mls.ComponentID][][]byte)
+	var order []mls.ComponentID
+	leaving := make(map[mls.LeafIndex]bool)
+	for _, c := range g.Cached() {
+		switch p := c.Proposal; p.Type {
+		case mls.ProposalTypeAppDataUpdate:
+			if p.AppDataUpdate.Op == mls.AppDataUpdateOpRemove {
+				d.Delete(p.AppDataUpdate.Component)
+				continue
+			}
+			id := p.AppDataUpdate.Component
+			if updates[id] == nil {
+				order = append(order, id)
+			}
+			updates[id] = append(updates[id], p.AppDataUpdate.Data)
+		case mls.ProposalTypeRemove:
+			leaving[p.Remove.Removed] = true
+		case mls.ProposalTypeSelfRemove:
+			leaving[c.Sender.LeafIndex] = true
+		}
+	}
+	for _, id := range order {
+		old, exists := d.Get(id)
+		data, err := Components().Update(id, old, exists, updates[id])
+		if err != nil {
+			return nil, fmt.Errorf("mimi/policy: pending proposals: %w", err)
+		}
+		d.Set(id, data)
+	}
+	var members []mimi.Identity
+	for _, m := range g.Members() {
+		id, err := mimi.ClaimedIdentity(&m.Leaf.Credential)
+		if err != nil {
+			return nil, fmt.Errorf("mimi/policy: leaf %d: %w", m.Index, err)
+		}
+		if !leaving[m.Index] {
+			members = append(members, id)
+		}
+	}
+	return NewState(room, d, members)
+}
+
+// JudgeProposals says whether a bundle of verified proposals, all of one sender, is
+// allowed in the room. G is the group before they are cached. A refusal is a *[Denied];
+// any other error means that they make no sense.
+func JudgeProposals(room mimi.RoomURI, g *mls.PublicGroup, bundle ...*mls.CachedProposal) error {
+	if len(bundle) == 0 {
+		return nil
+	}
+	effective, err := EffectiveState(room, g)
+	if err != nil {
+		return err
+	}
+	list, err := component(g.Dictionary(), mimi.ComponentParticipantList, mimi.ParseParticipantList)
+	if err != nil {
+		return err
+	}
+	by, err := proposer(g, bundle[0])
+	if err != nil {
+		return err
+	}
+	var changes []Change
+	for _, p := range bundle {
+		if p.Sender != bundle[0].Sender {
+			return deny("the proposals of one bundle are not all of one sender")
+		}
+		more, err := ChangesOf(p.Proposal, p.Sender, list, leavesOf(g))
+		if err != nil {
+			return err
+		}
+		changes = append(changes, more...)
+	}
+	return AuthorizeProposals(effective, by, changes)
+}
+
+// JudgeCommit says whether a verified commit is allowed in the room. Before is the group
+// it was made in, with the proposals it may refer to; those are not judged again. A
+// refusal is a *[Denied]; any other error means that the commit makes no sense.
+func JudgeCommit(room mimi.RoomURI, before *mls.PublicGroup, c *mls.PublicCommit) error {
+	was, err := StateOf(room, before)
+	if err != nil {
+		return err
+	}
+	effective, err := EffectiveState(room, before)
+	if err != nil {
+		return err
+	}
+	is, err := StateOf(room, c.Next)
+	if err != nil {
+		return err
+	}
+	committer, err := mimi.ClaimedIdentity(&c.CommitterLeafNode.Credential)
+	if err != nil {
+		return err
+	}
+	changes, err := byValue(before, was.Participants, c, committer)
+	if err != nil {
+		return err
+	}
+	if err := checkIdentities(was, is, c, committer); err != nil {
+		return err
+	}
+	commit := Commit{Before: was, Effective: effective, After: is, Committer: Actor{User: committer.User}, ByValue: changes}
+	return commit.Authorize()
+}
+
+// byValue collects what the committer asks for itself.
+func byValue(before *mls.PublicGroup, list *mimi.ParticipantListData, c *mls.PublicCommit, committer mimi.Identity) ([]Change, error) {
+	var changes []Change
+	if c.External {
+		changes = append(changes, AddClient{Identity: committer, External: true})
+	}
+	for i := range c.Proposals {
+		p := &c.Proposals[i]
+		if !p.ByValue {
+			continue
+		}
+		more, err := ChangesOf(p.Proposal, p.Sender, list, leavesOf(before))
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range more {
+			if r, ok := x.(RemoveClient); ok && c.External && r.Identity != committer {
+				return nil, deny("%s may not remove any client but its own old one by joining", committer.User.Handle())
+			}
+		}
+		changes = append(changes, more...)
+	}
+	return changes, nil
+}
+
+// checkIdentities demands that the members afterwards are those before, without the
+// removed and with the added: no leaf has become somebody else's (ID-5, H43).
+func checkIdentities(was, is *State, c *mls.PublicCommit, committer mimi.Identity) error {
+	count := make(map[mimi.Identity]int)
+	for _, m := range was.Members {
+		count[m]++
+	}
+	for _, r := range c.Removed {
+		id, err := mimi.ClaimedIdentity(&r.Leaf.Credential)
+		if err != nil {
+			return err
+		}
+		count[id]--
+	}
+	for _, a := range c.Adds {
+		id, err := mimi.ClaimedIdentity(&a.KeyPackage.LeafNode.Credential)
+		if err != nil {
+			return err
+		}
+		count[id]++
+	}
+	if c.External {
+		count[committer]++
+	}
+	for _, m := range is.Members {
+		if count[m]--; count[m] < 0 {
+			return deny("a client of %s would take over another's place", m.User.Handle())
+		}
+	}
+	return nil
+}
+
+// proposer is who stands behind a proposal.
+func proposer(g *mls.PublicGroup, p *mls.CachedProposal) (Actor, error) {
+	switch p.Sender.Type {
+	case mls.SenderTypeMember:
+		id, err := leavesOf(g)(p.Sender.LeafIndex)
+		return Actor{User: id.User}, err
+	case mls.SenderTypeExternal:
+		senders := g.ExternalSenders()
+		if uint64(p.Sender.SenderIndex) >= uint64(len(senders)) {
+			return Actor{}, fmt.Errorf("%w: no such external sender", mimi.ErrMalformed)
+		}
+		d, err := mimi.ProviderIdentity(&senders[p.Sender.SenderIndex].Credential)
+		return Actor{Provider: d}, err
+	case mls.SenderTypeNewMemberProposal:
+		if p.Proposal.Add != nil {
+			id, err := mimi.ClaimedIdentity(&p.Proposal.Add.KeyPackage.LeafNode.Credential)
+			return Actor{User: id.User}, err
+		}
+	}
+	return Actor{}, fmt.Errorf("%w: a proposal nobody may send", mimi.ErrMalformed)
+}
+
+// leavesOf names the client at each leaf of a group.
+func leavesOf(g *mls.PublicGroup) func(mls.LeafIndex) (mimi.Identity, error) {
+	return func(i mls.LeafIndex) (mimi.Identity, error) {
+		leaf := g.Leaf(i)
+		if leaf == nil {
+			return mimi.Identity{}, fmt.Errorf("%w: no client at leaf %d", mimi.ErrMalformed, i)
+		}
+		return mimi.ClaimedIdentity(&leaf.Credential)
+	}
+}

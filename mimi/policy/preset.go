@@ -1,0 +1,164 @@
+package policy
+
+import (
+	"fmt"
+
+	"hubbub/mimi"
+	"hubbub/mls"
+	"hubbub/mls/wire"
+)
+
+// Roles of [DefaultRoles] that people hold.
+const (
+	Member uint32 = 2
+	Admin  uint32 = 3
+)
+
+// DefaultRoles gives the roles of a room whose members trust each other: anybody may
+// bring somebody in, admins may also show somebody out, hand out roles and describe
+// the room. Nobody has to stay: the last admin may leave, and the room goes on without
+// one.
+func DefaultRoles() *RoleData {
+	member := []Capability{
+		CanAddParticipant, CanAddOwnClient, CanRemoveOwnClient, CanRemoveSelf,
+		CanSendMessage, CanReceiveMessage, CanCopyMessage, CanReportAbuse, CanReplyToMessage, CanReactToMessage,
+		CanEditReaction, CanDeleteOwnReaction, CanEditOwnMessage, CanDeleteOwnMessage,
+		CanStartTopic, CanReplyInTopic, CanEditOwnTopic,
+		CanUploadImage, CanUploadAudio, CanUploadVideo, CanUploadAttachment,
+		CanDownloadImage, CanDownloadAudio, CanDownloadVideo, CanDownloadAttachment,
+		CanSendLink, CanSendLinkPreview, CanFollowLink, CanCopyLink,
+	}
+	admin := append([]Capability{
+		CanRemoveParticipant, CanBan, CanUnban, CanKick, CanChangeUserRole,
+		CanDeleteOtherReaction, CanDeleteOtherMessage, CanEditOtherTopic,
+		CanChangeRoomName, CanChangeRoomDescription, CanChangeRoomAvatar, CanChangeRoomSubject, CanChangeRoomMood,
+		CanDestroyRoom, CanChangeRoomMembershipStyle, CanChangeRoleDefinitions, CanChangePreauthorizedUserList,
+		CanChangeOtherPolicyAttribute, CanChangeMLSOperationalPolicies, CanSendMLSReinitProposal,
+	}, member...)
+	none := uint32(0)
+	return &RoleData{Roles: []Role{
+		{Index: Outside, Name: "outside", Description: "not in the room", MaxParticipants: &none, MaxActive: &none},
+		{Index: Banned, Name: bannedName, Description: "kept out of the room", MaxActive: &none},
+		{Index: Member, Name: "member", Description: "takes part", Capabilities: member, RoleChanges: []RoleChanges{
+			{From: Outside, Targets: []uint32{Member}},
+			{From: Member, Targets: []uint32{Outside}}, // for leaving; removing others takes a right of its own
+		}},
+		{Index: Admin, Name: "admin", Description: "runs the room", Capabilities: admin, RoleChanges: []RoleChanges{
+			{From: Outside, Targets: []uint32{Member, Admin}},
+			{From: Banned, Targets: []uint32{Outside, Member}},
+			{From: Member, Targets: []uint32{Outside, Banned, Admin}},
+			{From: Admin, Targets: []uint32{Outside, Banned, Member}},
+		}},
+	}}
+}
+
+// DefaultBase gives the base policy that goes with [DefaultRoles]: open membership,
+// several clients for each user, no limits beyond those of the hub.
+func DefaultBase() *BaseRoomPolicy {
+	return &BaseRoomPolicy{
+		MultiDevice: true,
+		Components:  []mls.ComponentID{mimi.ComponentRolesList, mimi.ComponentPreauthList},
+	}
+}
+
+// RequiredComponents lists the components that every client of a room made by
+// [InitialDictionary] has to understand.
+func RequiredComponents() []mls.ComponentID {
+	return []mls.ComponentID{
+		mimi.ComponentParticipantList, mimi.ComponentRoomMetadata, mimi.ComponentRolesList,
+		mimi.ComponentPreauthList, mimi.ComponentBaseRoomPolicy,
+	}
+}
+
+// LeafExtension is the leaf extension by which a client says that it understands
+// [RequiredComponents]; without it, package mls keeps the client out of such a room
+// (EXT-13).
+func LeafExtension() mls.Extension { return mls.SupportedComponents(RequiredComponents()...) }
+
+// RequiredCapabilities gives the required_capabilities extension of a room (EXT-28):
+// the dictionary, app_data_update and self_remove, and both kinds of credential.
+func RequiredCapabilities() mls.RequiredCapabilities {
+	return mls.RequiredCapabilities{
+		Extensions:  []mls.ExtensionType{mls.ExtensionTypeAppDataDictionary},
+		Proposals:   []mls.ProposalType{mls.ProposalTypeAppDataUpdate, mls.ProposalTypeSelfRemove},
+		Credentials: []mls.CredentialType{mls.CredentialTypeBasic, mls.CredentialTypeX509},
+	}
+}
+
+// InitialDictionary gives the application data of a new room (UPD-28, EXT-28): the
+// components every member must understand, the creator as the only participant and
+// admin, the name, and the default policies. Name may be empty. The error wraps
+// [mimi.ErrMalformed].
+func InitialDictionary(room mimi.RoomURI, name string, creator mimi.UserURI) (*mls.AppDataDictionary, error) {
+	list := mls.ComponentsList(RequiredComponents())
+	d := new(mls.AppDataDictionary)
+	for _, c := range []struct {
+		id   mls.ComponentID
+		data wire.Encoder
+	}{
+		{mls.ComponentAppComponents, list},
+		{mimi.ComponentParticipantList, &mimi.ParticipantListData{Participants: []mimi.Participant{{User: creator, Role: Admin}}}},
+		{mimi.ComponentRoomMetadata, &mimi.RoomMetaData{Room: room, Name: name}},
+		{mimi.ComponentRolesList, DefaultRoles()},
+		{mimi.ComponentPreauthList, new(PreAuthData)},
+		{mimi.ComponentBaseRoomPolicy, DefaultBase()},
+	} {
+		b, err := wire.Marshal(c.data)
+		if err != nil {
+			return nil, fmt.Errorf("mimi/policy: initial dictionary: component %v: %w", c.id, err)
+		}
+		d.Set(c.id, b)
+	}
+	return d, nil
+}
+
+// GroupExtensions gives all GroupContext extensions of a new room: the dictionary,
+// the required capabilities, and the hub as external sender (RS-6).
+func GroupExtensions(room mimi.RoomURI, name string, creator mimi.UserURI, hub mls.ExternalSender) (mls.Extensions, error) {
+	d, err := InitialDictionary(room, name, creator)
+	if err != nil {
+		return nil, err
+	}
+	required := RequiredCapabilities()
+	var x mls.Extensions
+	for _, e := range []struct {
+		t    mls.ExtensionType
+		data wire.Encoder
+	}{
+		{mls.ExtensionTypeRequiredCapabilities, &required},
+		{mls.ExtensionTypeExternalSenders, mls.ExternalSenders{hub}},
+		{mls.ExtensionTypeAppDataDictionary, d},
+	} {
+		b, err := wire.Marshal(e.data)
+		if err != nil {
+			return nil, fmt.Errorf("mimi/policy: group extension %v: %w", e.t, err)
+		}
+		x = x.Set(e.t, b)
+	}
+	return x, nil
+}
+
+// Components is the logic of a room's components for package mls: that of
+// [mimi.Components] with the form of each policy component checked. A policy component
+// this package cannot read is refused, not carried unseen.
+func Components() mimi.Components { return mimi.Components{Policy: CheckComponent} }
+
+// CheckComponent reports whether this package knows a policy component, and if so
+// whether data is one. The error wraps [ErrMalformed].
+func CheckComponent(id mls.ComponentID, data []byte) (known bool, err error) {
+	switch id {
+	case mimi.ComponentRolesList:
+		_, err = ParseRoleData(data)
+	case mimi.ComponentPreauthList:
+		_, err = ParsePreAuthData(data)
+	case mimi.ComponentBaseRoomPolicy:
+		_, err = ParseBaseRoomPolicy(data)
+	case mimi.ComponentStatusNotification:
+		_, err = ParseStatusNotificationPolicy(data)
+	case mimi.ComponentMessageExpiration:
+		_, err = ParseMessageExpiration(data)
+	default:
+		return false, nil
+	}
+	return true, err
+}
