@@ -23,6 +23,38 @@ type CommitOptions struct {
 	Private bool
 	// TreeInWelcome puts the ratchet tree into the Welcome.
 	TreeInWelcome bool
+	// Leaf changes the committer's leaf beyond its encryption key. It implies
+	// ForcePath.
+	Leaf *LeafChange
+}
+
+// LeafChange replaces parts of a member's own leaf, such as a certificate that
+// is about to expire. Nil fields stay as they are.
+type LeafChange struct {
+	Signer       *SignatureKey // from the new epoch on
+	Credential   *Credential
+	Capabilities *Capabilities
+	Extensions   Extensions // all extensions of the leaf
+}
+
+// apply changes a leaf that has not been signed yet and returns who signs it.
+func (c *LeafChange) apply(l *LeafNode, signer *SignatureKey) *SignatureKey {
+	if c == nil {
+		return signer
+	}
+	if c.Credential != nil {
+		l.Credential = *c.Credential
+	}
+	if c.Capabilities != nil {
+		l.Capabilities = *c.Capabilities
+	}
+	if c.Extensions != nil {
+		l.Extensions = c.Extensions
+	}
+	if c.Signer != nil {
+		l.SignatureKey, signer = c.Signer.Public, c.Signer
+	}
+	return signer
 }
 
 // Commit makes a commit of this epoch (RFC 9420 §12.4.1). Nothing changes until
@@ -51,15 +83,15 @@ func (g *Group) Commit(o CommitOptions) (*PendingCommit, error) {
 		return nil, err
 	}
 	b := &commitBuilder{
-		staged: s, signer: g.signer, init: g.secrets.init, psk: psk, aad: aad,
+		staged: s, signer: g.signer, leafSigner: g.signer, init: g.secrets.init, psk: psk, aad: aad,
 		format: WireFormatPublicMessage, treeInWelcome: o.TreeInWelcome,
 	}
 	if o.Private {
 		b.format = WireFormatPrivateMessage
 	}
-	if s.pathRequired || o.ForcePath {
+	if s.pathRequired || o.ForcePath || o.Leaf != nil {
 		leaf := *s.proposed.leaf(g.own)
-		b.leaf = &leaf
+		b.leaf, b.leafSigner = &leaf, o.Leaf.apply(&leaf, g.signer)
 	} else if b.private, err = g.private.follow(s.proposed, nil); err != nil {
 		return nil, err
 	}
@@ -176,8 +208,9 @@ func (g *Group) protect(a *AuthenticatedContent, pad int) (*Group, []byte, error
 // joiners alike (RFC 9420 §12.4.1).
 type commitBuilder struct {
 	staged        *staged
-	signer        *SignatureKey
-	leaf          *LeafNode // the committer's new leaf; nil for a commit without path
+	signer        *SignatureKey // of the commit
+	leafSigner    *SignatureKey // of the new leaf and from then on
+	leaf          *LeafNode     // the committer's new leaf; nil for a commit without path
 	private       *treePrivate
 	init          []byte
 	psk           []byte
@@ -209,7 +242,7 @@ func (b *commitBuilder) build() (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := &Group{own: s.committer, signer: b.signer, private: b.private}
+	next := &Group{own: s.committer, signer: b.leafSigner, private: b.private}
 	// The public state needs the confirmation tag, which needs the secrets,
 	// which need the context alone.
 	next.public = &PublicGroup{config: s.base.config, context: context, tree: s.tree}
@@ -256,7 +289,7 @@ func (b *commitBuilder) commit() (*Commit, []byte, error) {
 	}
 	var err error
 	b.leaf.Lifetime = Lifetime{}
-	if b.path, err = s.createPath(*b.leaf, b.signer.Private, s.base.config.rand()); err != nil {
+	if b.path, err = s.createPath(*b.leaf, b.leafSigner.Private, s.base.config.rand()); err != nil {
 		return nil, nil, err
 	}
 	if err := s.check(); err != nil {

@@ -56,7 +56,7 @@ func JoinExternal(gi *GroupInfo, o ExternalJoinOptions, cfg *Config) (*PendingCo
 	if err != nil {
 		return nil, err
 	}
-	b := &commitBuilder{staged: s, signer: o.Signer, init: init, psk: psk, aad: aad, format: WireFormatPublicMessage}
+	b := &commitBuilder{staged: s, signer: o.Signer, leafSigner: o.Signer, init: init, psk: psk, aad: aad, format: WireFormatPublicMessage}
 	if b.leaf, err = externalLeaf(base, o); err != nil {
 		return nil, err
 	}

@@ -81,15 +81,25 @@ func FuzzProcess(f *testing.F) {
 
 // FuzzUnmarshalGroup: no stored octets make loading panic.
 func FuzzUnmarshalGroup(f *testing.F) {
-	c, _ := seedMessages(f)
+	c, msgs := seedMessages(f)
+	c.encrypt("alice", "passed over")
+	_, app, err := c.members["alice"].Encrypt([]byte("later"), EncryptOptions{})
+	c.ok(err)
+	c.receive("bob", "alice", app, "later")
 	for _, g := range c.members {
 		b, err := g.MarshalBinary()
 		c.ok(err)
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if g, err := UnmarshalGroup(b, nil); err == nil {
-			g.Encrypt([]byte("x"), EncryptOptions{})
+		g, err := UnmarshalGroup(b, nil)
+		if err != nil {
+			return
+		}
+		g.Encrypt([]byte("x"), EncryptOptions{})
+		g.Commit(CommitOptions{})
+		for _, m := range msgs {
+			g.Process(m)
 		}
 	})
 }

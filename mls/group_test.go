@@ -485,3 +485,30 @@ func TestExport(t *testing.T) {
 		t.Fatal("exported value survives the epoch")
 	}
 }
+
+func TestLeafChange(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice", "bob")
+	c.commit("alice", CommitOptions{Leaf: &LeafChange{}})
+	credential := BasicCredential([]byte("alice renewed"))
+	key := must[*SignatureKey](t)(NewSignatureKey(1, nil))
+	late := c.encrypt("alice", "as before")
+	pending := c.commit("alice", CommitOptions{Leaf: &LeafChange{Credential: &credential, Signer: key}})
+	if err := pending.GroupInfo().VerifySignature(key.Public); err != nil {
+		t.Fatal(err)
+	}
+	c.receive("bob", "alice", late, "as before")
+	late = c.encrypt("alice", "renewed")
+	c.receive("bob", "alice renewed", late, "renewed")
+	c.commit("bob", CommitOptions{})
+	c.commit("alice", CommitOptions{})
+}
+
+func TestAloneInGroup(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice")
+	c.commit("alice", CommitOptions{})
+	c.add("alice", "bob")
+	c.commit("alice", CommitOptions{Proposals: []Proposal{removeOf(c.members["bob"].OwnLeaf())}})
+	c.send("alice", "to nobody")
+	c.joinExternal("carol", "alice", ExternalJoinOptions{})
+	c.send("carol", "hello")
+}

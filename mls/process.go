@@ -50,7 +50,9 @@ type CommitReceived struct {
 func (c *CommitReceived) Merge() *Group { return c.next }
 
 // OwnMessage is the echo of a message the caller sent itself. For a commit,
-// the caller merges its PendingCommit.
+// the caller merges its PendingCommit. The signature of a private message can
+// no longer be checked, and every member could have made one in the caller's
+// name: compare the octets with those sent before relying on the echo.
 type OwnMessage struct {
 	Epoch       uint64
 	ContentType ContentType

@@ -277,6 +277,10 @@ func decodeSecretNode(r *wire.Reader, level uint) *secretNode {
 func (x *ratchet) decode(r *wire.Reader) {
 	x.secret, x.generation, x.spent, x.dropped = r.Opaque(), r.Uint32(), r.Optional(), r.Uint32()
 	for v := r.Vector(); !v.Empty(); {
-		x.skipped = append(x.skipped, messageKey{v.Uint32(), v.Opaque(), v.Opaque()})
+		k := messageKey{generation: v.Uint32(), key: v.Opaque(), nonce: v.Opaque()}
+		if len(k.nonce) != nonceSize {
+			v.FailValue() // an AEAD panics on any other length
+		}
+		x.skipped = append(x.skipped, k)
 	}
 }
