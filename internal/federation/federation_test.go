@@ -2,9 +2,14 @@ package federation
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
 	"sync"
@@ -258,8 +263,31 @@ func TestAliveAndAllowed(t *testing.T) {
 
 func TestNewServerWantsItsOwnCertificate(t *testing.T) {
 	w := newWorld(t)
-	if _, err := NewServer(ServerConfig{Domain: "a.localhost", Certificate: w.cert("b.localhost")}); err == nil {
-		t.Error("a server for a.localhost took the certificate of b.localhost")
+	pair, err := w.ca.IssueIdentityCA("a.localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := pair.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serverOnly := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.localhost"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, serverOnly, issuer.Leaf, key.Public(), issuer.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, cert := range map[string]tls.Certificate{
+		"foreign":         w.cert("b.localhost"),
+		"none":            {},
+		"serverAuth only": {Certificate: [][]byte{der}, PrivateKey: key},
+	} {
+		if _, err := NewServer(ServerConfig{Domain: "a.localhost", Certificate: cert}); !errors.Is(err, ErrCertificate) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -1,7 +1,10 @@
 package federation
 
 import (
+	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -18,6 +21,33 @@ const fromLocal = "mimi"
 // wildcard proves no domain.
 func proves(cert *x509.Certificate, domain mimi.Domain) bool {
 	return slices.Contains(cert.DNSNames, string(domain))
+}
+
+// ErrCertificate: our own certificate is not one that peers would accept.
+var ErrCertificate = errors.New("federation: certificate not usable")
+
+// checkOwn finds at start-up what peers would otherwise refuse without a word.
+// Public CAs no longer issue certificates for the client side (H02).
+func checkOwn(c tls.Certificate, domain mimi.Domain) error {
+	if len(c.Certificate) == 0 {
+		return fmt.Errorf("%w: none given", ErrCertificate)
+	}
+	leaf, err := x509.ParseCertificate(c.Certificate[0])
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCertificate, err)
+	}
+	if !proves(leaf, domain) {
+		return fmt.Errorf("%w: it does not carry the DNS name %s", ErrCertificate, domain)
+	}
+	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) == 0 || slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		return nil
+	}
+	for use, name := range map[x509.ExtKeyUsage]string{x509.ExtKeyUsageServerAuth: "serverAuth", x509.ExtKeyUsageClientAuth: "clientAuth"} {
+		if !slices.Contains(leaf.ExtKeyUsage, use) {
+			return fmt.Errorf("%w: its extended key usage lacks %s; providers are both client and server to each other", ErrCertificate, name)
+		}
+	}
+	return nil
 }
 
 // peerOf is the provider that a request comes from: the domain in From, if the

@@ -76,12 +76,8 @@ type Server struct {
 
 // NewServer makes a server; Serve starts it.
 func NewServer(cfg ServerConfig) (*Server, error) {
-	leaf, err := x509.ParseCertificate(cfg.Certificate.Certificate[0])
-	if err != nil {
-		return nil, fmt.Errorf("federation certificate: %w", err)
-	}
-	if !proves(leaf, cfg.Domain) {
-		return nil, fmt.Errorf("federation certificate does not carry the DNS name %s", cfg.Domain)
+	if err := checkOwn(cfg.Certificate, cfg.Domain); err != nil {
+		return nil, err
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -90,6 +86,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	for _, h := range cfg.Hosts {
 		s.hosts[hostName(h)] = true
 	}
+	var err error
 	if s.directory, err = ownDirectory(cfg.Domain); err != nil {
 		return nil, err
 	}

@@ -193,8 +193,15 @@ func TestFiles(t *testing.T) {
 	if _, err := LoadPair(cert, cert); !errors.Is(err, ErrBadKey) {
 		t.Errorf("certificate as key: %v", err)
 	}
-	if _, err := LoadPool(key); !errors.Is(err, ErrBadKey) {
+	if _, _, err := LoadRoots(key); !errors.Is(err, ErrBadKey) {
 		t.Errorf("key as roots: %v", err)
+	}
+	roots := filepath.Join(dir, "roots.pem")
+	if err := os.WriteFile(roots, append(ca.CertPEM(), newCA(t).CertPEM()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if pool, ders, err := LoadRoots(roots); err != nil || len(ders) != 2 || !bytes.Equal(ders[0], ca.cert.Raw) || pool.Equal(ca.Pool()) {
+		t.Errorf("roots: %d certificates, %v", len(ders), err)
 	}
 	tlsPair, _ := ca.IssueTLS("a.localhost")
 	if _, err := NewIssuer("a.localhost", tlsPair); !errors.Is(err, ErrBadKey) {

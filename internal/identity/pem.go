@@ -69,17 +69,29 @@ func (p Pair) TLS() (tls.Certificate, error) {
 	return c, nil
 }
 
-// LoadPool reads trusted roots from a PEM file; a file without any is an error.
-func LoadPool(file string) (*x509.CertPool, error) {
+// LoadRoots reads trusted certificates from a PEM file, as a pool and one by one in
+// DER; a file without any is an error.
+func LoadRoots(file string) (*x509.CertPool, [][]byte, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading trusted roots: %w", err)
+		return nil, nil, fmt.Errorf("reading trusted roots: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("%w: %s holds no certificate", ErrBadKey, file)
+	pool, ders := x509.NewCertPool(), [][]byte(nil)
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != pemCertificate {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %s: %w", ErrBadKey, file, err)
+		}
+		pool.AddCert(cert)
+		ders = append(ders, cert.Raw)
 	}
-	return pool, nil
+	if len(ders) == 0 {
+		return nil, nil, fmt.Errorf("%w: %s holds no certificate", ErrBadKey, file)
+	}
+	return pool, ders, nil
 }
 
 // LoadHubKey reads the hub's Ed25519 signing key, and makes one, durable before

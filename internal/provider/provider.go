@@ -1,0 +1,246 @@
+package provider
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"hubbub/internal/api"
+	"hubbub/internal/fanout"
+	"hubbub/internal/federation"
+	"hubbub/internal/follower"
+	"hubbub/internal/hub"
+	"hubbub/internal/identity"
+	"hubbub/internal/keymaterial"
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/internal/store/sqlstore"
+	"hubbub/mimi"
+	"hubbub/mls"
+	"hubbub/mls/wire"
+)
+
+// suite is the cipher suite of the hub's own signatures.
+const suite = mls.SuiteX25519AES128SHA256Ed25519
+
+// Names in the data directory.
+const (
+	hubKeyFile = "keys/hub.key"
+	readyFile  = "ready"
+)
+
+// Provider is a provider that has everything it needs to run.
+type Provider struct {
+	cfg Config
+	log *slog.Logger
+
+	store    store.Store
+	notifier *api.Notifier
+	fanout   *fanout.Fanout
+	follower *follower.Follower
+	api      *api.Server
+	fed      *federation.Server
+	remote   *federation.Client
+
+	apiTLS    tls.Certificate
+	listeners listeners
+}
+
+// keyring is all the secrets and the trust of a provider, loaded.
+type keyring struct {
+	federation tls.Certificate
+	api        tls.Certificate
+	peers      *x509.CertPool // roots of other providers' certificates
+	issuer     *identity.Issuer
+	users      *x509.CertPool // roots of users' credentials
+	userRoots  [][]byte       // the same in DER
+	hub        ed25519.PrivateKey
+}
+
+// New opens the data directory, loads the keys and binds the listeners. An error
+// says what the operator has to change. After success Run must be called, or
+// Close.
+func New(cfg Config, log *slog.Logger) (*Provider, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	st, err := sqlstore.Open(cfg.DataDir)
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("another process runs this provider; stop it first: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the data directory: %w", err)
+	}
+	p := &Provider{cfg: cfg, log: log, store: st}
+	p.retract() // what a killed process left
+	if err := p.build(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *Provider) build() error {
+	k, err := p.loadKeys()
+	if err != nil {
+		return err
+	}
+	if err := p.wire(k); err != nil {
+		return err
+	}
+	p.listeners, err = listen(p.cfg)
+	return err
+}
+
+func (p *Provider) loadKeys() (k keyring, err error) {
+	if k.federation, err = loadTLS(p.cfg.Federation.CertFile, p.cfg.Federation.KeyFile); err != nil {
+		return k, fmt.Errorf("federation certificate: %w", err)
+	}
+	if k.api, err = loadTLS(p.cfg.API.CertFile, p.cfg.API.KeyFile); err != nil {
+		return k, fmt.Errorf("API certificate: %w", err)
+	}
+	if k.peers, _, err = identity.LoadRoots(p.cfg.Federation.CAFile); err != nil {
+		return k, fmt.Errorf("federation.ca_file: %w", err)
+	}
+	if k.users, k.userRoots, err = identity.LoadRoots(p.cfg.IdentityCA.RootsFile); err != nil {
+		return k, fmt.Errorf("identity_ca.roots_file: %w", err)
+	}
+	if k.issuer, err = identity.LoadIssuer(p.cfg.domain(), p.cfg.IdentityCA.CertFile, p.cfg.IdentityCA.KeyFile); err != nil {
+		return k, fmt.Errorf("identity CA: %w", err)
+	}
+	k.hub, err = identity.LoadHubKey(filepath.Join(p.cfg.DataDir, hubKeyFile))
+	return k, err
+}
+
+func loadTLS(certFile, keyFile string) (tls.Certificate, error) {
+	pair, err := identity.LoadPair(certFile, keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return pair.TLS()
+}
+
+// wire makes the roles and ties them to each other.
+func (p *Provider) wire(k keyring) error {
+	domain := p.cfg.domain()
+	verifier := &mimi.Verifier{Roots: k.users}
+	env := &room.Env{Verifier: verifier}
+	p.notifier = api.NewNotifier()
+	p.remote = federation.NewClient(federation.ClientConfig{
+		Domain: domain, Certificate: k.federation, Roots: k.peers, Address: p.cfg.addresses(), Allowed: p.cfg.allowed(),
+	})
+	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Log: p.log.With("part", "fanout")})
+	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
+	h := hub.New(hub.Config{
+		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout,
+		Wake: p.wakeHosted, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "hub"),
+	})
+	p.follower = follower.New(follower.Config{
+		Domain: domain, Store: p.store, Env: env, Remote: &hubs{domain, h, p.remote},
+		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "follower"),
+	})
+	km := keymaterial.New(keymaterial.Config{
+		Domain: domain, Store: p.store, Verifier: verifier, Consent: keymaterial.Open{}, Remote: suppliers{p.remote},
+		Log: p.log.With("part", "keymaterial"),
+	})
+	var err error
+	p.fed, err = federation.NewServer(federation.ServerConfig{
+		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: &roles{h, p.follower, km},
+		Allowed: p.cfg.allowed(), Alive: p.alive, Log: p.log.With("part", "federation"),
+	})
+	if err != nil {
+		return err
+	}
+	return p.wireAPI(k, h, km, hubKey.Public)
+}
+
+func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKey []byte) error {
+	domain := p.cfg.domain()
+	sender, err := wire.Marshal(&mls.ExternalSender{SignatureKey: hubKey, Credential: mimi.ProviderCredential(domain)})
+	if err != nil {
+		return fmt.Errorf("encoding the hub's external sender: %w", err)
+	}
+	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
+	p.api = api.New(api.Config{
+		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer,
+		Peer: p.peerStatus, Notifier: p.notifier, CredentialRoots: k.userRoots, HubSender: sender,
+		Software: "hubbub", Log: p.log.With("part", "api"),
+	})
+	p.apiTLS = k.api
+	return nil
+}
+
+// wakeHosted tells the streams of our own clients and the queues to the followers
+// that a log of ours has grown.
+func (p *Provider) wakeHosted(uri mimi.RoomURI) {
+	p.notifier.Wake(uri)
+	p.fanout.Wake(uri)
+}
+
+// alive hears of every request of a peer: what waits for that peer tries again.
+func (p *Provider) alive(peer mimi.Domain) {
+	p.fanout.PeerAlive(peer)
+	p.follower.PeerAlive(peer)
+}
+
+func (p *Provider) peerStatus(peer mimi.Domain) api.PeerStatus {
+	s := p.follower.PeerStatus(peer)
+	return api.PeerStatus{Reachable: s.Reachable, Since: s.Since, LastError: s.Error}
+}
+
+// APIAddr is the address on which clients are served.
+func (p *Provider) APIAddr() net.Addr { return p.listeners.api.Addr() }
+
+// FederationAddr is the address on which other providers are served.
+func (p *Provider) FederationAddr() net.Addr { return p.listeners.federation.Addr() }
+
+// Close releases everything. Run does it at its end; it is for a Provider that is
+// not run. Further calls are harmless.
+func (p *Provider) Close() error {
+	p.listeners.close()
+	if p.remote != nil {
+		p.remote.Close()
+	}
+	err := p.store.Close()
+	if errors.Is(err, store.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// drainTimeout is how long running requests may take once we are asked to stop.
+const drainTimeout = 10 * time.Second
+
+// Run serves until ctx ends, then finishes what is running and returns nil. Any
+// other end is an error: a listener that breaks, the store, or a fault in a
+// background worker, which must stop the process and not one queue in silence.
+func (p *Provider) Run(ctx context.Context) error {
+	servers := p.servers()
+	crew := newCrew(ctx, p.log)
+	crew.work("fanout", p.fanout.Run)
+	crew.work("follower", p.follower.Run)
+	crew.work("sync", func(ctx context.Context) error { p.api.Run(ctx); return nil })
+	for _, s := range servers {
+		crew.serve(s)
+	}
+	if err := p.announce(); err != nil {
+		crew.fail(err)
+	}
+	<-crew.ctx.Done()
+	p.log.Info("stopping")
+	p.takeLeave()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	crew.stop(drain, servers)
+	err := errors.Join(crew.err(), p.Close())
+	if err == nil {
+		p.log.Info("stopped")
+	}
+	return err
+}

@@ -1,0 +1,78 @@
+package provider
+
+import (
+	"context"
+
+	"hubbub/internal/federation"
+	"hubbub/internal/follower"
+	"hubbub/internal/hub"
+	"hubbub/internal/keymaterial"
+	"hubbub/internal/room"
+	"hubbub/mimi"
+)
+
+// roles gives the requests of peers to those who answer them.
+type roles struct {
+	hub         *hub.Hub
+	follower    *follower.Follower
+	keymaterial *keymaterial.Service
+}
+
+func (r *roles) KeyMaterial(ctx context.Context, peer mimi.Domain, target mimi.UserURI, body []byte) ([]byte, error) {
+	return r.keymaterial.Claim(ctx, peer, target, body)
+}
+
+func (r *roles) Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	return r.hub.Update(ctx, peer, uri, body)
+}
+
+func (r *roles) SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	return r.hub.Submit(ctx, peer, uri, body)
+}
+
+func (r *roles) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos *room.Pos, body []byte) error {
+	return r.follower.Notify(ctx, peer, uri, pos, body)
+}
+
+func (r *roles) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	return r.hub.GroupInfo(ctx, peer, uri, body)
+}
+
+func (r *roles) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error) {
+	return r.hub.Snapshot(ctx, peer, uri, seq)
+}
+
+// hubs is how the outbox reaches the hub of a room. Our own is among them: a write
+// to a room of ours that was cut short by a crash is in the outbox too.
+type hubs struct {
+	domain mimi.Domain
+	own    *hub.Hub
+	remote *federation.Client
+}
+
+func (h *hubs) SubmitMessage(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	if to == h.domain {
+		return h.own.Submit(ctx, h.domain, uri, body)
+	}
+	return h.remote.SubmitMessage(ctx, to, uri, body)
+}
+
+func (h *hubs) Update(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+	if to == h.domain {
+		return h.own.Update(ctx, h.domain, uri, body)
+	}
+	return h.remote.Update(ctx, to, uri, body)
+}
+
+func (h *hubs) Snapshot(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error) {
+	return h.remote.Snapshot(ctx, to, uri, seq)
+}
+
+// suppliers is how claims of key material reach another provider. Nobody repeats
+// them, so silence has to be reported.
+type suppliers struct{ remote *federation.Client }
+
+func (s suppliers) KeyMaterial(ctx context.Context, to mimi.Domain, target mimi.UserURI, body []byte) ([]byte, error) {
+	answer, err := s.remote.KeyMaterial(ctx, to, target, body)
+	return answer, unreachable(to, err)
+}
