@@ -310,7 +310,7 @@ func (b *commitBuilder) commit() (*Commit, []byte, error) {
 
 // finish makes the GroupInfo and the Welcome that go with a commit.
 func (b *commitBuilder) finish(base, next *Group, message []byte) (*PendingCommit, error) {
-	p := &PendingCommit{message: message, base: base, next: next, proposals: b.staged.proposals}
+	p := &PendingCommit{message: message, base: base, next: next, proposals: b.staged.proposals, changed: changedLeaves(b.staged)}
 	var err error
 	if p.groupInfo, err = next.GroupInfo(); err != nil {
 		return nil, err

@@ -104,7 +104,8 @@ func (c *chat) commit(from string, o CommitOptions) *PendingCommit {
 	c.ok(err)
 	c.note(g, pending.Message())
 	c.deliver(from, pending.Message())
-	c.members[from] = pending.Merge()
+	c.members[from], err = pending.MergeFrom(pending.Base())
+	c.ok(err)
 	c.agree()
 	return pending
 }
@@ -511,4 +512,59 @@ func TestAloneInGroup(t *testing.T) {
 	c.send("alice", "to nobody")
 	c.joinExternal("carol", "alice", ExternalJoinOptions{})
 	c.send("carol", "hello")
+}
+
+func TestMissedProposal(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice", "bob")
+	bob := c.members["bob"]
+	c.propose("alice", Proposal{Type: ProposalTypeUpdate}, ProposeOptions{})
+	c.propose("alice", appData(7, "x"), ProposeOptions{})
+	ref := c.members["bob"].PendingProposals()[1].Ref
+	pending, err := c.members["alice"].Commit(CommitOptions{})
+	c.ok(err)
+	_, err = bob.Process(pending.Message())
+	var unknown *UnknownProposalError
+	if !errors.Is(err, ErrUnknownProposal) || !errors.As(err, &unknown) || len(unknown.Refs) != 1 || !bytes.Equal(unknown.Refs[0], ref) {
+		t.Fatal(err)
+	}
+}
+
+// A sender cannot make receivers derive keys without end.
+func TestFarGeneration(t *testing.T) {
+	tree := newSecretTree(1, make([]byte, 32), 4)
+	if _, _, err := tree.take(3, ContentTypeApplication, 1<<32-1, 1000, 200); !errors.Is(err, ErrTooFarAhead) {
+		t.Fatal(err)
+	}
+	if _, _, err := tree.take(4, ContentTypeApplication, 0, 1000, 200); !errors.Is(err, ErrNotMember) {
+		t.Fatal(err)
+	}
+	r := ratchet{secret: make([]byte, 32), generation: 1<<32 - 1}
+	r, k, err := r.take(1, 1<<32-1, 1000, 200)
+	if err != nil || k.generation != 1<<32-1 {
+		t.Fatal(err)
+	}
+	if _, _, err := r.step(1); !errors.Is(err, ErrTooFarAhead) {
+		t.Fatalf("the ratchet starts over: %v", err)
+	}
+	if _, _, err := r.take(1, 0, 1000, 200); !errors.Is(err, ErrReplay) {
+		t.Fatal(err)
+	}
+}
+
+// What is read while a commit is under way stays read after the merge.
+func TestMergeFrom(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice", "bob")
+	pending, err := c.members["alice"].Commit(CommitOptions{})
+	c.ok(err)
+	msg := c.encrypt("bob", "meanwhile")
+	late := c.encrypt("bob", "late")
+	c.receive("alice", "bob", msg, "meanwhile")
+	next, err := pending.MergeFrom(c.members["alice"])
+	c.ok(err)
+	c.members["alice"] = next
+	c.wantError("alice", msg, ErrReplay)
+	c.receive("alice", "bob", late, "late")
+	if _, err := pending.MergeFrom(next); !errors.Is(err, ErrWrongEpoch) {
+		t.Fatal(err)
+	}
 }

@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
@@ -218,25 +217,3 @@ func (s *KeyPackageSecret) MarshalBinary() ([]byte, error) { return marshalState
 
 // UnmarshalBinary reads what MarshalBinary returned, or returns ErrBadState.
 func (s *KeyPackageSecret) UnmarshalBinary(b []byte) error { return unmarshalState(b, s) }
-
-// stateVersion begins every stored state. Version 1 is the first.
-const stateVersion = 1
-
-// marshalState encodes a value for storage, with the version in front.
-func marshalState(e wire.Encoder) ([]byte, error) {
-	var w wire.Writer
-	w.Uint16(stateVersion)
-	e.Encode(&w)
-	return w.Bytes()
-}
-
-// unmarshalState reads what marshalState returned. It copies b.
-func unmarshalState(b []byte, d wire.Decoder) error {
-	if len(b) < 2 || binary.BigEndian.Uint16(b) != stateVersion {
-		return fmt.Errorf("%w: unknown version", ErrBadState)
-	}
-	if err := wire.Unmarshal(slices.Clone(b[2:]), d); err != nil {
-		return fmt.Errorf("%w: %w", ErrBadState, err)
-	}
-	return nil
-}

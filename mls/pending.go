@@ -1,10 +1,6 @@
 package mls
 
-import (
-	"slices"
-
-	"hubbub/mls/wire"
-)
+import "hubbub/mls/wire"
 
 // PendingCommit is a commit that has been made but not accepted. Store it
 // before sending: only with it can the committer follow its own commit.
@@ -16,6 +12,7 @@ type PendingCommit struct {
 	proposals []ResolvedProposal
 	base      *Group // nil for an external join
 	next      *Group
+	changed   []LeafIndex // leaves whose occupant changes
 }
 
 // Message returns the octets of the commit's MLSMessage. They must not be
@@ -36,14 +33,34 @@ func (p *PendingCommit) Tree() RatchetTree { return p.next.Tree() }
 // Proposals returns what the commit contains; nil after UnmarshalPendingCommit.
 func (p *PendingCommit) Proposals() []ResolvedProposal { return p.proposals }
 
-// Base returns the group of the old epoch to go on with if the commit is not
-// accepted; nil for an external join. For a commit sent as PrivateMessage it
-// differs from the group the commit was made from: the message has used up a
-// key, so the caller must continue from Base.
+// Base returns the group of the old epoch as it is after making the commit, or
+// nil for an external join. A commit sent as PrivateMessage has used up a key,
+// so the caller must continue from Base instead of the group it began with, at
+// once and not only when the commit is refused: going back to Base later would
+// use message keys again.
 func (p *PendingCommit) Base() *Group { return p.base }
 
-// Merge returns the group in the new epoch, once the commit is accepted.
+// Merge returns the group in the new epoch, once the commit is accepted. If the
+// caller has processed messages since making the commit, MergeFrom is right.
 func (p *PendingCommit) Merge() *Group { return p.next }
+
+// MergeFrom is Merge for a caller that has gone on in the old epoch while the
+// commit was under way: what it has read since then stays read, and the keys it
+// was given stay available. current is its latest group of the old epoch. It
+// returns ErrWrongGroup or ErrWrongEpoch if current is of another.
+func (p *PendingCommit) MergeFrom(current *Group) (*Group, error) {
+	switch {
+	case p.base == nil || !equalKey(current.GroupID(), p.next.GroupID()):
+		return nil, ErrWrongGroup
+	case current.Epoch() != p.base.Epoch():
+		return nil, ErrWrongEpoch
+	}
+	past, err := current.retire(p.changed)
+	if err != nil {
+		return nil, err
+	}
+	return p.next.with(func(next *Group) { next.past, next.psks = past, current.psks }), nil
+}
 
 // Encode appends the commit in a form private to this package.
 func (p *PendingCommit) Encode(w *wire.Writer) {
@@ -58,6 +75,11 @@ func (p *PendingCommit) Encode(w *wire.Writer) {
 		p.base.Encode(w)
 	}
 	p.next.Encode(w)
+	w.Vector(func(w *wire.Writer) {
+		for _, i := range p.changed {
+			w.Uint32(uint32(i))
+		}
+	})
 }
 
 func (p *PendingCommit) decode(r *wire.Reader, cfg *Config) {
@@ -72,6 +94,9 @@ func (p *PendingCommit) decode(r *wire.Reader, cfg *Config) {
 		p.base = decodeGroup(r, cfg)
 	}
 	p.next = decodeGroup(r, cfg)
+	for v := r.Vector(); !v.Empty(); {
+		p.changed = append(p.changed, LeafIndex(v.Uint32()))
+	}
 }
 
 // MarshalBinary returns an encoding for storage; it contains secrets.
@@ -86,127 +111,4 @@ func UnmarshalPendingCommit(b []byte, cfg *Config) (*PendingCommit, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// decodeFunc makes a Decoder of a function.
-type decodeFunc func(*wire.Reader)
-
-func (f decodeFunc) Decode(r *wire.Reader) { f(r) }
-
-// Encode appends the group in a form private to this package.
-func (g *Group) Encode(w *wire.Writer) {
-	public, err := g.public.MarshalBinary()
-	if err != nil {
-		w.Fail(err)
-		return
-	}
-	w.Opaque(public)
-	w.Uint32(uint32(g.own))
-	g.signer.Encode(w)
-	g.private.encode(w)
-	g.secrets.Encode(w)
-	g.keys.Encode(w)
-	g.exports.encode(w)
-	w.Vector(func(w *wire.Writer) {
-		for _, p := range g.past {
-			p.Encode(w)
-		}
-	})
-	encodeVector(w, g.updates)
-	encodeVector(w, g.psks)
-}
-
-// decodeGroup reads what Encode wrote and verifies that the parts fit, so that
-// later operations need not.
-func decodeGroup(r *wire.Reader, cfg *Config) *Group {
-	g := &Group{signer: new(SignatureKey), private: new(treePrivate), secrets: new(epochSecrets), keys: new(secretTree)}
-	public := r.Opaque()
-	if r.Err() != nil {
-		return nil
-	}
-	var err error
-	if g.public, err = UnmarshalPublicGroup(public, cfg); err != nil {
-		r.Fail(err)
-		return nil
-	}
-	g.own = LeafIndex(r.Uint32())
-	g.signer.Decode(r)
-	g.private.decode(r)
-	g.secrets.Decode(r)
-	g.keys.Decode(r)
-	g.exports = decodeExportNode(r, exportLevels)
-	for v := r.Vector(); !v.Empty(); {
-		p := new(pastEpoch)
-		p.Decode(v)
-		g.past = append(g.past, p)
-	}
-	g.updates = decodeVector[ownUpdate](r)
-	g.psks = decodeVector[PSK](r)
-	if r.Err() == nil && (g.public.Leaf(g.own) == nil || g.private.index != g.own ||
-		len(g.private.nodes) != int(g.public.tree.level)+1 || g.keys.size != g.public.tree.width()) {
-		r.FailValue()
-	}
-	return g
-}
-
-// MarshalBinary returns an encoding of everything in the group, for storage. It
-// contains secrets; its size is linear in that of the group.
-func (g *Group) MarshalBinary() ([]byte, error) { return marshalState(g) }
-
-// UnmarshalGroup reads what MarshalBinary returned, or returns ErrBadState.
-// cfg is not stored and has to be given again.
-func UnmarshalGroup(b []byte, cfg *Config) (g *Group, err error) {
-	err = unmarshalState(b, decodeFunc(func(r *wire.Reader) { g = decodeGroup(r, cfg) }))
-	if err != nil {
-		return nil, err
-	}
-	return g, nil
-}
-
-func (p *treePrivate) encode(w *wire.Writer) {
-	w.Uint32(uint32(p.index))
-	w.Opaque(p.leafPublic)
-	w.Opaque(p.leafPrivate)
-	w.Vector(func(w *wire.Writer) {
-		for _, n := range p.nodes {
-			w.Opaque(n.public)
-			w.Opaque(n.private)
-		}
-	})
-}
-
-func (p *treePrivate) decode(r *wire.Reader) {
-	p.index = LeafIndex(r.Uint32())
-	p.leafPublic = r.Opaque()
-	p.leafPrivate = r.Opaque()
-	for v := r.Vector(); !v.Empty(); {
-		n := nodeKey{public: v.Opaque(), private: v.Opaque()}
-		if len(n.public) == 0 {
-			n = nodeKey{}
-		}
-		p.nodes = append(p.nodes, n)
-	}
-	p.nodes = slices.Clip(p.nodes)
-}
-
-func (u *ownUpdate) Encode(w *wire.Writer) {
-	w.Opaque(u.encryptionKey)
-	w.Opaque(u.private)
-}
-
-func (u *ownUpdate) Decode(r *wire.Reader) {
-	u.encryptionKey = r.Opaque()
-	u.private = r.Opaque()
-}
-
-// Encode appends the key with its name.
-func (p *PSK) Encode(w *wire.Writer) {
-	p.ID.Encode(w)
-	w.Opaque(p.Secret)
-}
-
-// Decode reads a key with its name.
-func (p *PSK) Decode(r *wire.Reader) {
-	p.ID.Decode(r)
-	p.Secret = r.Opaque()
 }
