@@ -344,3 +344,6 @@ func (c *Client) Drop() { c.pending = nil }
 
 // String names the client as people do.
 func (c *Client) String() string { return fmt.Sprintf("%s/%s", c.User.Handle(), c.URI.Device()) }
+
+// Joining says whether the client waits for its own external commit.
+func (c *Client) Joining() bool { return c.Group == nil && c.pending != nil }

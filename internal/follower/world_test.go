@@ -1,0 +1,439 @@
+package follower_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mrand "math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"hubbub/internal/fanout"
+	"hubbub/internal/follower"
+	"hubbub/internal/hub"
+	"hubbub/internal/keymaterial"
+	"hubbub/internal/room"
+	"hubbub/internal/room/roomtest"
+	"hubbub/internal/store"
+	"hubbub/internal/store/sqlstore"
+	"hubbub/mimi"
+	"hubbub/mls"
+	"hubbub/mls/wire"
+)
+
+const chat mimi.RoomURI = "mimi://a.localhost/r/chat"
+
+// world is a few providers on a network that loses, repeats and delays.
+type world struct {
+	*testing.T
+	clients   *roomtest.World
+	providers map[mimi.Domain]*provider
+	order     []mimi.Domain
+
+	mu     sync.Mutex
+	rand   *mrand.Rand
+	faults float64              // probability of each kind of fault
+	down   map[mimi.Domain]bool // answers nobody
+	calls  int
+}
+
+// provider is one of them, with everything real but the network.
+type provider struct {
+	*world
+	domain   mimi.Domain
+	dir      string
+	store    store.Store
+	key      *mls.SignatureKey
+	hub      *hub.Hub
+	follower *follower.Follower
+	fanout   *fanout.Fanout
+	keys     *keymaterial.Service
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+}
+
+func newWorld(t *testing.T, seed uint64, domains ...mimi.Domain) *world {
+	w := &world{T: t, providers: map[mimi.Domain]*provider{}, order: domains,
+		rand: mrand.New(mrand.NewPCG(seed, 1)), down: map[mimi.Domain]bool{}}
+	w.clients = &roomtest.World{T: t, Now: time.Now}
+	for _, d := range domains {
+		p := &provider{world: w, domain: d, dir: t.TempDir(), key: w.clients.NewKey()}
+		w.providers[d] = p
+		p.start()
+	}
+	t.Cleanup(func() {
+		for _, p := range w.providers {
+			p.kill()
+		}
+	})
+	return w
+}
+
+// start opens the provider on its data, as after a crash.
+func (p *provider) start() {
+	p.Helper()
+	s, err := sqlstore.Open(p.dir)
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.store = s
+	env := roomtest.Env()
+	jitter := func(max time.Duration) time.Duration { return max }
+	p.fanout = fanout.New(fanout.Config{Store: s, Sender: p, Jitter: jitter})
+	p.hub = hub.New(hub.Config{Domain: p.domain, Store: s, Env: env, SignatureKey: p.key, Shipper: p.fanout, Wake: p.fanout.Wake})
+	p.follower = follower.New(follower.Config{Domain: p.domain, Store: s, Env: env, Remote: p, Jitter: jitter})
+	p.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: s, Verifier: env.Verifier, Remote: p})
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop = cancel
+	p.done.Go(func() {
+		if err := p.fanout.Run(ctx); err != nil {
+			p.Error(err)
+		}
+	})
+	p.done.Go(func() {
+		if err := p.follower.Run(ctx); err != nil {
+			p.Error(err)
+		}
+	})
+}
+
+// kill ends the provider; what is not in its store is gone.
+func (p *provider) kill() {
+	p.stop()
+	p.done.Wait()
+	if err := p.store.Close(); err != nil {
+		p.Error(err)
+	}
+}
+
+var errNetwork = errors.New("network: no answer")
+
+// call makes a request to a provider, or fails to, or loses the answer, or
+// makes it twice.
+func (w *world) call(to mimi.Domain, do func(*provider) error) error {
+	w.mu.Lock()
+	lost, unheard, twice := w.rand.Float64() < w.faults, w.rand.Float64() < w.faults, w.rand.Float64() < w.faults
+	down := w.down[to]
+	w.calls++
+	w.mu.Unlock()
+	if down || lost {
+		return errNetwork
+	}
+	p := w.providers[to]
+	err := do(p)
+	if twice {
+		err = do(p)
+	}
+	if unheard {
+		return errNetwork
+	}
+	return err
+}
+
+func (p *provider) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) error {
+	return p.call(peer, func(to *provider) error { return to.follower.Notify(ctx, p.domain, uri, &pos, body) })
+}
+
+func (p *provider) SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) (answer []byte, err error) {
+	err = p.call(peer, func(to *provider) (err error) {
+		answer, err = to.hub.Submit(ctx, p.domain, uri, body)
+		return err
+	})
+	return answer, err
+}
+
+func (p *provider) Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) (answer []byte, err error) {
+	err = p.call(peer, func(to *provider) (err error) {
+		answer, err = to.hub.Update(ctx, p.domain, uri, body)
+		return err
+	})
+	return answer, err
+}
+
+func (p *provider) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, seq uint64) (answer []byte, err error) {
+	err = p.call(peer, func(to *provider) (err error) {
+		answer, err = to.hub.Snapshot(ctx, p.domain, uri, seq)
+		return err
+	})
+	return answer, err
+}
+
+func (p *provider) KeyMaterial(ctx context.Context, peer mimi.Domain, target mimi.UserURI, body []byte) (answer []byte, err error) {
+	err = p.call(peer, func(to *provider) (err error) {
+		answer, err = to.keys.Claim(ctx, p.domain, target, body)
+		return err
+	})
+	return answer, err
+}
+
+// device is an enrolled client and how far it has read.
+type device struct {
+	*roomtest.Client
+	home *provider
+	read uint64 // Seq up to which it followed the log
+	txn  int
+}
+
+// enrol makes a user's client known to its provider, with KeyPackages.
+func (w *world) enrol(handle, name string) *device {
+	w.Helper()
+	c := w.clients.Client(handle, name)
+	d := &device{Client: c, home: w.providers[c.User.Domain()]}
+	code := [32]byte{byte(w.rand.Uint32()), byte(w.rand.Uint32()), byte(w.rand.Uint32()), 1}
+	w.must(d.home.store.Update(w.Context(), func(tx store.Tx) error {
+		if err := tx.CreateUser(c.User, time.Now()); err != nil && !errors.Is(err, store.ErrExists) {
+			return err
+		}
+		if err := tx.PutEnrolment(code, c.User, time.Now().Add(time.Hour)); err != nil {
+			return err
+		}
+		return tx.Enrol(code, store.Client{URI: c.URI, User: c.User, TokenHash: code, SignatureKey: c.Key().Public, CreatedAt: time.Now()}, time.Now())
+	}))
+	var packages [][]byte
+	for range 5 {
+		b, err := wire.Marshal(c.KeyPackage())
+		w.must(err)
+		packages = append(packages, b)
+	}
+	w.must(d.home.keys.Publish(w.Context(), c.URI, packages))
+	return d
+}
+
+func (w *world) must(err error) {
+	if err != nil {
+		w.Helper()
+		w.Fatal(err)
+	}
+}
+
+// create makes the chat at its hub.
+func (d *device) create() {
+	d.home.Helper()
+	in := d.Create(chat, d.home.key)
+	req := hub.CreateRequest{Room: chat, GroupInfo: in.GroupInfo, Tree: in.Tree}
+	d.home.must(d.home.hub.Create(d.home.Context(), d.URI, req))
+}
+
+// claim fetches the KeyPackages of a user through the room's hub.
+func (d *device) claim(target mimi.UserURI) (list []*mls.KeyPackage) {
+	p := d.home
+	p.Helper()
+	req := &mimi.KeyMaterialRequest{
+		Protocol: mimi.ProtocolMLS10, RequestingUser: d.User, TargetUser: target, Room: chat,
+		CipherSuites: []mls.CipherSuite{roomtest.Suite}, Credential: d.Credential(),
+	}
+	p.must(req.Sign(d.Key()))
+	body, err := req.Marshal()
+	p.must(err)
+	answer, err := p.keys.Claim(p.Context(), p.domain, target, body)
+	p.must(err)
+	got, err := mimi.ParseKeyMaterialResponse(answer)
+	p.must(err)
+	if got.Status != mimi.KeyMaterialSuccess {
+		p.Fatalf("key material of %s: status %d", target, got.Status)
+	}
+	for _, c := range got.Clients {
+		list = append(list, c.KeyPackage)
+	}
+	return list
+}
+
+// write submits to the hub, directly or through the outbox, and returns what
+// is known at once.
+func (d *device) write(kind store.SubmissionKind, body []byte) store.Submission {
+	p := d.home
+	p.Helper()
+	d.txn++
+	s := store.Submission{Client: d.URI, Txn: fmt.Sprint(d.txn), Room: chat, Kind: kind, Body: body}
+	if p.domain != chat.Domain() {
+		s, err := p.follower.Enqueue(p.Context(), s)
+		p.must(err)
+		return s
+	}
+	var err error
+	if kind == store.SubmitUpdate {
+		var b []byte
+		b, err = p.hub.Update(p.Context(), p.domain, chat, body)
+		p.must(err)
+		a, err := mimi.ParseUpdateRoomResponse(b)
+		p.must(err)
+		if s.State = store.Posted; a.Code != mimi.UpdateSuccess {
+			s.State, s.Detail = store.Rejected, a.Description
+		}
+		return s
+	}
+	var b []byte
+	b, err = p.hub.Submit(p.Context(), p.domain, chat, body)
+	p.must(err)
+	a, err := mimi.ParseSubmitMessageResponse(b)
+	p.must(err)
+	if s.State = store.Posted; a.Code != mimi.SubmitAccepted {
+		s.State = store.Rejected
+	}
+	return s
+}
+
+// catchUp reads what the device's own provider holds: Welcomes, then entries.
+func (d *device) catchUp() {
+	p := d.home
+	p.Helper()
+	var entries []store.Entry
+	p.must(p.store.View(p.Context(), func(tx store.ReadTx) (err error) {
+		if d.Group == nil {
+			welcomes, err := tx.InWelcomes(d.URI)
+			if err != nil {
+				return err
+			}
+			for _, w := range welcomes {
+				d.Join(w.Body)
+				d.read = w.Seq
+			}
+		}
+		entries, err = tx.Entries(chat, d.read, 10_000, 1<<30)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	}))
+	for _, e := range entries {
+		if d.Group == nil && d.read != 0 && !d.Joining() {
+			return // out
+		}
+		d.Follow(e.Body)
+		d.read = e.Seq
+	}
+}
+
+// submission is how a write of the device stands.
+func (d *device) submission(txn string) *store.Submission {
+	var s *store.Submission
+	d.home.Helper()
+	d.home.must(d.home.store.View(d.home.Context(), func(tx store.ReadTx) (err error) {
+		s, err = tx.Submission(d.URI, txn)
+		return err
+	}))
+	return s
+}
+
+// log is a provider's log of the chat and where it begins; nil if it has none.
+func (p *provider) log() (start, head room.Pos, entries []store.Entry) {
+	p.Helper()
+	p.must(p.store.View(context.Background(), func(tx store.ReadTx) error {
+		r, err := tx.Room(chat)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.Frozen != "" {
+			p.Errorf("%s: room frozen: %s", p.domain, r.Frozen)
+		}
+		start, head = r.Start, r.Head
+		entries, err = tx.Entries(chat, 0, 100_000, 1<<30)
+		return err
+	}))
+	return start, head, entries
+}
+
+// checkPrefix asserts that every replica is a stretch of the hub's log, octet
+// for octet, and that its chain verifies.
+func (w *world) checkPrefix() {
+	w.Helper()
+	_, head, log := w.providers[chat.Domain()].log()
+	pos := room.StartPos(chat)
+	for i, e := range log {
+		if pos = pos.Next(e.Body); pos.Seq != e.Seq || pos.Hash != e.Hash {
+			w.Fatalf("the hub's chain breaks at %d", i+1)
+		}
+	}
+	if pos != head {
+		w.Fatalf("the hub's head is %v, its chain ends at %v", head, pos)
+	}
+	for _, d := range w.order {
+		if d == chat.Domain() {
+			continue
+		}
+		start, at, replica := w.providers[d].log()
+		if at.Seq != start.Seq+uint64(len(replica)) || at.Seq > head.Seq {
+			w.Fatalf("%s: head %v, start %v, %d entries, hub at %v", d, at, start, len(replica), head)
+		}
+		for i, e := range replica {
+			own := log[start.Seq+uint64(i)]
+			if e.Seq != own.Seq || e.Hash != own.Hash || string(e.Body) != string(own.Body) || e.Timestamp != own.Timestamp {
+				w.Fatalf("%s: entry %d differs from the hub's", d, e.Seq)
+			}
+		}
+	}
+}
+
+// checkEqual asserts that all replicas hold what the hub holds, projections too.
+func (w *world) checkEqual(domains ...mimi.Domain) {
+	w.Helper()
+	w.checkPrefix()
+	_, head, _ := w.providers[chat.Domain()].log()
+	want := w.providers[chat.Domain()].projections()
+	for _, d := range domains {
+		if _, at, _ := w.providers[d].log(); at != head {
+			w.Errorf("%s is at %v, the hub at %v", d, at, head)
+		}
+		if got := w.providers[d].projections(); got != want {
+			w.Errorf("%s: projections differ:\n%s\nhub:\n%s", d, got, want)
+		}
+	}
+}
+
+func (p *provider) projections() string {
+	p.Helper()
+	var out string
+	p.must(p.store.View(context.Background(), func(tx store.ReadTx) error {
+		r, err := tx.Room(chat)
+		if err != nil {
+			return err
+		}
+		list, err := tx.Participants(chat)
+		if err != nil {
+			return err
+		}
+		history, err := tx.History(chat, 0)
+		out = fmt.Sprintf("epoch %d ts %d\n%v\n%v", r.Epoch, r.LastTimestamp, list, history)
+		return err
+	}))
+	return out
+}
+
+// joinExternal fetches the GroupInfo through the hub and submits an external
+// commit through the outbox.
+func (d *device) joinExternal() {
+	p := d.home
+	p.Helper()
+	priv, pub, err := roomtest.Suite.GenerateHPKEKey(rand.Reader)
+	p.must(err)
+	req := &mimi.GroupInfoRequest{Credential: d.Credential(), PublicKey: pub}
+	p.must(req.Sign(d.Key()))
+	body, err := req.Marshal()
+	p.must(err)
+	answer, err := p.providers[chat.Domain()].hub.GroupInfo(p.Context(), p.domain, chat, body)
+	p.must(err)
+	got, err := mimi.ParseGroupInfoResponse(answer)
+	p.must(err)
+	content, err := got.Open(priv)
+	p.must(err)
+	d.write(store.SubmitUpdate, d.JoinExternal(&content.GroupInfo, content.RatchetTree.Tree))
+}
+
+// after is where the device's span of the chat begins.
+func (d *device) after() uint64 {
+	d.home.Helper()
+	var list []store.Membership
+	d.home.must(d.home.store.View(d.home.Context(), func(tx store.ReadTx) (err error) {
+		list, err = tx.Memberships(d.URI)
+		return err
+	}))
+	if len(list) != 1 {
+		d.home.Fatalf("%d memberships of %s, want 1", len(list), d)
+	}
+	return list[0].After
+}
