@@ -104,8 +104,6 @@ func (s *State) IsActive(u mimi.UserURI) bool {
 	return slices.ContainsFunc(s.Members, func(m mimi.Identity) bool { return m.User == u })
 }
 
-func (s *State) hasMember(id mimi.Identity) bool { return slices.Contains(s.Members, id) }
-
 // roleName names a user's role for people.
 func (s *State) roleName(u mimi.UserURI) string {
 	index := s.Participants.Role(u)
