@@ -19,29 +19,55 @@ type keySet struct {
 // keySeed keeps the trie's shape out of the hands of whoever chooses the keys.
 var keySeed = maphash.MakeSeed()
 
-// keyNode is an entry (kids is empty) or a branch (kids is not).
+// keyNode is an entry, or a branch if it has kids.
 type keyNode struct {
 	hash  uint64
 	key   []byte
 	count int
-	next  *keyNode // entries whose 64-bit hashes collide
+	more  *keyMore // nil for most entries, which keeps them small
+}
 
+// keyMore is the rarer part of a keyNode.
+type keyMore struct {
 	bitmap uint16
 	kids   []*keyNode
+	next   *keyNode // entries whose 64-bit hashes collide
+}
+
+func newBranch(bitmap uint16, kids []*keyNode) *keyNode {
+	return &keyNode{more: &keyMore{bitmap: bitmap, kids: kids}}
+}
+
+func (n *keyNode) isBranch() bool { return n.more != nil && len(n.more.kids) > 0 }
+
+func (n *keyNode) next() *keyNode {
+	if n.more == nil {
+		return nil
+	}
+	return n.more.next
+}
+
+// withNext returns a copy of an entry with another rest of its chain.
+func (n *keyNode) withNext(next *keyNode) *keyNode {
+	c := &keyNode{hash: n.hash, key: n.key, count: n.count}
+	if next != nil {
+		c.more = &keyMore{next: next}
+	}
+	return c
 }
 
 // has reports whether the set holds the key.
 func (s keySet) has(key []byte) bool {
 	h := maphash.Bytes(keySeed, key)
 	n := s.root
-	for shift := uint(0); n != nil && len(n.kids) > 0; shift += 4 {
+	for shift := uint(0); n != nil && n.isBranch(); shift += 4 {
 		bit, at := n.slot(h, shift)
-		if n.bitmap&bit == 0 {
+		if n.more.bitmap&bit == 0 {
 			return false
 		}
-		n = n.kids[at]
+		n = n.more.kids[at]
 	}
-	for ; n != nil; n = n.next {
+	for ; n != nil; n = n.next() {
 		if n.hash == h && bytes.Equal(n.key, key) {
 			return true
 		}
@@ -71,7 +97,14 @@ func (s keySet) remove(key []byte) keySet {
 
 func (n *keyNode) slot(h uint64, shift uint) (bit uint16, at int) {
 	bit = 1 << (h >> shift & 15)
-	return bit, bits.OnesCount16(n.bitmap & (bit - 1))
+	return bit, bits.OnesCount16(n.more.bitmap & (bit - 1))
+}
+
+// withKid returns a copy of a branch with another kid.
+func (n *keyNode) withKid(at int, kid *keyNode) *keyNode {
+	kids := slices.Clone(n.more.kids)
+	kids[at] = kid
+	return newBranch(n.more.bitmap, kids)
 }
 
 // add returns the new subtrie and how often it holds the key now.
@@ -79,36 +112,32 @@ func (n *keyNode) add(h uint64, shift uint, key []byte) (*keyNode, int) {
 	if n == nil {
 		return &keyNode{hash: h, key: key, count: 1}, 1
 	}
-	if len(n.kids) == 0 {
+	if !n.isBranch() {
 		if n.hash == h {
 			return n.addChained(h, key)
 		}
-		branch := &keyNode{bitmap: 1 << (n.hash >> shift & 15), kids: []*keyNode{n}}
-		return branch.add(h, shift, key)
+		return newBranch(1<<(n.hash>>shift&15), []*keyNode{n}).add(h, shift, key)
 	}
 	bit, at := n.slot(h, shift)
-	if n.bitmap&bit == 0 {
+	if n.more.bitmap&bit == 0 {
 		kid := &keyNode{hash: h, key: key, count: 1}
-		return &keyNode{bitmap: n.bitmap | bit, kids: slices.Insert(slices.Clone(n.kids), at, kid)}, 1
+		return newBranch(n.more.bitmap|bit, slices.Insert(slices.Clone(n.more.kids), at, kid)), 1
 	}
-	c := &keyNode{bitmap: n.bitmap, kids: slices.Clone(n.kids)}
-	kid, count := n.kids[at].add(h, shift+4, key)
-	c.kids[at] = kid
-	return c, count
+	kid, count := n.more.kids[at].add(h, shift+4, key)
+	return n.withKid(at, kid), count
 }
 
 func (n *keyNode) addChained(h uint64, key []byte) (*keyNode, int) {
 	if n == nil {
 		return &keyNode{hash: h, key: key, count: 1}, 1
 	}
-	c := *n
 	if bytes.Equal(n.key, key) {
+		c := *n
 		c.count++
 		return &c, c.count
 	}
-	var count int
-	c.next, count = n.next.addChained(h, key)
-	return &c, count
+	next, count := n.next().addChained(h, key)
+	return n.withNext(next), count
 }
 
 // remove returns the new subtrie and how often it still holds the key; -1 says
@@ -117,30 +146,28 @@ func (n *keyNode) remove(h uint64, shift uint, key []byte) (*keyNode, int) {
 	if n == nil {
 		return nil, -1
 	}
-	if len(n.kids) == 0 {
+	if !n.isBranch() {
 		return n.removeChained(key)
 	}
 	bit, at := n.slot(h, shift)
-	if n.bitmap&bit == 0 {
+	if n.more.bitmap&bit == 0 {
 		return n, -1
 	}
-	kid, count := n.kids[at].remove(h, shift+4, key)
+	kid, count := n.more.kids[at].remove(h, shift+4, key)
 	if kid != nil {
-		c := &keyNode{bitmap: n.bitmap, kids: slices.Clone(n.kids)}
-		c.kids[at] = kid
-		return c.collapse(), count
+		return n.withKid(at, kid).collapse(), count
 	}
-	if len(n.kids) == 1 {
+	if len(n.more.kids) == 1 {
 		return nil, count
 	}
-	c := &keyNode{bitmap: n.bitmap &^ bit, kids: slices.Delete(slices.Clone(n.kids), at, at+1)}
-	return c.collapse(), count
+	kids := slices.Delete(slices.Clone(n.more.kids), at, at+1)
+	return newBranch(n.more.bitmap&^bit, kids).collapse(), count
 }
 
 // collapse replaces a branch over a single entry by that entry.
 func (n *keyNode) collapse() *keyNode {
-	if len(n.kids) == 1 && len(n.kids[0].kids) == 0 {
-		return n.kids[0]
+	if kids := n.more.kids; len(kids) == 1 && !kids[0].isBranch() {
+		return kids[0]
 	}
 	return n
 }
@@ -151,17 +178,15 @@ func (n *keyNode) removeChained(key []byte) (*keyNode, int) {
 	}
 	if bytes.Equal(n.key, key) {
 		if n.count == 1 {
-			return n.next, 0
+			return n.next(), 0
 		}
 		c := *n
 		c.count--
 		return &c, c.count
 	}
-	next, count := n.next.removeChained(key)
+	next, count := n.next().removeChained(key)
 	if count < 0 {
 		return n, count
 	}
-	c := *n
-	c.next = next
-	return &c, count
+	return n.withNext(next), count
 }

@@ -322,10 +322,12 @@ func compareTrees(t *testing.T, tr *tree, m *arrayModel, rnd *mathrand.Rand) {
 
 // size counts the keys of a subtrie with their multiplicity.
 func (n *keyNode) size() (sum int) {
-	for e := n; e != nil; e = e.next {
+	for e := n; e != nil; e = e.next() {
 		sum += e.count
-		for _, k := range e.kids {
-			sum += k.size()
+		if e.isBranch() {
+			for _, k := range e.more.kids {
+				sum += k.size()
+			}
 		}
 	}
 	return sum
