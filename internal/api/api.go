@@ -16,7 +16,6 @@ import (
 	"connectrpc.com/connect"
 
 	"hubbub/client/clientpb"
-	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )
@@ -36,8 +35,9 @@ type Rooms interface {
 // Creator makes rooms that this provider hosts.
 type Creator interface {
 	// CreateRoom checks the signed GroupInfo of epoch 0 and its ratchet tree
-	// (the content of the ratchet_tree extension) and stores the room.
-	CreateRoom(ctx context.Context, client mimi.ClientURI, room mimi.RoomURI, groupInfo, tree []byte) (room.Pos, error)
+	// (the content of the ratchet_tree extension) and stores the room. A
+	// repeat by the same client with the same octets succeeds.
+	CreateRoom(ctx context.Context, client mimi.ClientURI, room mimi.RoomURI, groupInfo, tree []byte) error
 }
 
 // KeyPackages takes clients' KeyPackages into stock.

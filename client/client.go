@@ -1,0 +1,221 @@
+package client
+
+import (
+	"context"
+	"crypto/x509"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hubbub/mimi"
+	"hubbub/mimi/policy"
+	"hubbub/mls"
+)
+
+// Options tune [Open]; the zero value and nil are good.
+type Options struct {
+	// KeyPackages is the stock kept at the provider; 0 = 20, at most 100.
+	KeyPackages int
+	// Now tells the time; nil = time.Now.
+	Now func() time.Time
+}
+
+// Client is one device of one user, open. It is safe for concurrent use.
+type Client struct {
+	dev      device
+	user     mimi.UserURI
+	uri      mimi.ClientURI
+	domain   mimi.Domain
+	key      *mls.SignatureKey
+	verifier *mimi.Verifier
+	config   *mls.Config
+	opts     Options
+
+	t      *transport
+	lock   *os.File
+	ctx    context.Context // ends when Close is called
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	events *broadcaster
+
+	// judged is the time MLS rules are judged at, Unix ms: that of the entry
+	// being processed, so that a replayed log gives the same verdicts. 0 = now.
+	judged atomic.Int64
+
+	stockDue atomic.Bool // the stock of KeyPackages is to be looked at
+
+	kickOutbox chan struct{} // the sender has something to do
+	kickChores chan struct{} // so have the chores
+
+	mu      sync.Mutex // guards all below and serialises MLS and the database
+	db      *sql.DB
+	rooms   map[mimi.RoomURI]*room // replaced, never changed in place
+	waiters map[string]chan outcome
+	peers   map[MessageID]*PeerStatus // what queued messages wait for
+	changed chan struct{}             // closed and replaced after each change
+	opLocks map[mimi.RoomURI]chan struct{}
+	online  bool
+	fatal   error // why the device can do nothing more
+}
+
+// Open runs the device in dir: it reads the device's state and keeps it in step
+// with the provider in the background until Close. It does not wait for the
+// provider; o may be nil.
+//
+// Errors: [ErrNotEnrolled], [ErrLocked], or one of the disk.
+func Open(ctx context.Context, dir string, o *Options) (*Client, error) {
+	c, err := load(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, part := range []func(context.Context){c.runSync, c.runOutbox, c.runChores} {
+		c.wg.Go(func() { part(c.ctx) })
+	}
+	return c, nil
+}
+
+// load reads a device without starting anything.
+func load(dir string, o *Options) (*Client, error) {
+	if _, err := os.Stat(filepath.Join(dir, "device.db")); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s", ErrNotEnrolled, dir)
+		}
+		return nil, fmt.Errorf("opening device: %w", err)
+	}
+	lock, err := lockDir(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{lock: lock, events: newBroadcaster(), waiters: map[string]chan outcome{},
+		peers: map[MessageID]*PeerStatus{}, changed: make(chan struct{}), opLocks: map[mimi.RoomURI]chan struct{}{},
+		kickOutbox: make(chan struct{}, 1), kickChores: make(chan struct{}, 1)}
+	if o != nil {
+		c.opts = *o
+	}
+	if c.opts.Now == nil {
+		c.opts.Now = time.Now
+	}
+	if c.opts.KeyPackages <= 0 {
+		c.opts.KeyPackages = 20
+	}
+	c.opts.KeyPackages = min(c.opts.KeyPackages, 100)
+	if err := c.loadDevice(dir); err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Client) loadDevice(dir string) (err error) {
+	if c.db, err = openDB(dir); err != nil {
+		return err
+	}
+	b, err := getKey(c.db, keyDevice)
+	if err != nil {
+		return fmt.Errorf("opening device: %w", err)
+	}
+	if b == nil {
+		return fmt.Errorf("%w: %s holds an unfinished enrolment", ErrNotEnrolled, dir)
+	}
+	if err := json.Unmarshal(b, &c.dev); err != nil {
+		return fmt.Errorf("opening device: %w", err)
+	}
+	c.user, c.uri, c.domain = mimi.UserURI(c.dev.User), mimi.ClientURI(c.dev.Client), mimi.Domain(c.dev.Domain)
+	c.key = new(mls.SignatureKey)
+	if err := c.key.UnmarshalBinary(c.dev.Key); err != nil {
+		return fmt.Errorf("opening device: %w", err)
+	}
+	if err := c.setRoots(c.dev.Roots); err != nil {
+		return err
+	}
+	c.config = &mls.Config{Validate: c.verifier.Validate(c.judgeTime), Successor: mimi.SameIdentity,
+		Components: policy.Components(), Now: c.judgeTime}
+	if c.t, err = newTransport(c.dev.Server, c.dev.ServerName, c.dev.CA, c.dev.Token); err != nil {
+		return err
+	}
+	return c.loadRooms()
+}
+
+// setRoots takes the certificates that credentials must chain to.
+func (c *Client) setRoots(roots [][]byte) error {
+	pool := x509.NewCertPool()
+	for _, der := range roots {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("opening device: credential root: %w", err)
+		}
+		pool.AddCert(cert)
+	}
+	c.verifier = &mimi.Verifier{Roots: pool}
+	return nil
+}
+
+// judgeTime is the clock of the MLS rules.
+func (c *Client) judgeTime() time.Time {
+	if ms := c.judged.Load(); ms != 0 {
+		return time.UnixMilli(ms)
+	}
+	return c.opts.Now()
+}
+
+// credential is what this device shows of itself in groups.
+func (c *Client) credential() mls.Credential {
+	return mls.Credential{Type: mls.CredentialTypeX509, Certificates: c.dev.Chain}
+}
+
+// User names the user this device belongs to.
+func (c *Client) User() mimi.UserURI { return c.user }
+
+// URI names this device.
+func (c *Client) URI() mimi.ClientURI { return c.uri }
+
+// Close stops the background work and releases the device. What was accepted
+// by Send is kept and goes out after the next Open. Further calls are harmless.
+func (c *Client) Close() error {
+	c.cancel()
+	c.wg.Wait()
+	c.events.close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fatal == ErrClosed {
+		return nil
+	}
+	c.fatal = ErrClosed
+	c.wakeAll()
+	c.t.close()
+	err := c.db.Close()
+	c.lock.Close()
+	if err != nil {
+		return fmt.Errorf("closing device: %w", err)
+	}
+	return nil
+}
+
+// abandon releases a device that could not be opened.
+func (c *Client) abandon() {
+	if c.db != nil {
+		c.db.Close()
+	}
+	c.lock.Close()
+}
+
+// wakeAll tells everybody who waits for a change to look again. mu is held.
+func (c *Client) wakeAll() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// signal rings a bell that may ring already.
+func signal(bell chan struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}

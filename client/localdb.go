@@ -1,0 +1,173 @@
+package client
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+// schema of a device's database. Every column named state, grp, secret or
+// content holds secrets or plaintext.
+const schema = `
+CREATE TABLE IF NOT EXISTS device (
+	key   TEXT PRIMARY KEY,
+	value BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS room (
+	uri        TEXT PRIMARY KEY,
+	phase      INTEGER NOT NULL,           -- see phase in room.go
+	grp        BLOB,                       -- mls.Group of the newest epoch, NULL if not a member
+	seq        INTEGER NOT NULL,           -- log processed up to here
+	hash       BLOB,                       -- chain hash there, NULL if not known yet
+	want_epoch INTEGER NOT NULL DEFAULT 0, -- the hub takes messages from this epoch on
+	leaving    INTEGER NOT NULL DEFAULT 0,
+	announced  INTEGER NOT NULL DEFAULT 0, -- the user was told of the room
+	missed     INTEGER NOT NULL DEFAULT 0,
+	suspicious TEXT    NOT NULL DEFAULT ''
+);
+
+CREATE TABLE IF NOT EXISTS pending (       -- our commits that are on their way
+	room  TEXT PRIMARY KEY,
+	txn   TEXT NOT NULL,
+	state BLOB NOT NULL                    -- mls.PendingCommit
+);
+
+CREATE TABLE IF NOT EXISTS message (
+	ord     INTEGER PRIMARY KEY AUTOINCREMENT,
+	room    TEXT    NOT NULL,
+	id      BLOB    NOT NULL,
+	sender  TEXT    NOT NULL,
+	device  TEXT    NOT NULL,
+	text    TEXT    NOT NULL,
+	content BLOB    NOT NULL,              -- the encoded MIMI content
+	seq     INTEGER NOT NULL DEFAULT 0,
+	ts      INTEGER NOT NULL,              -- Unix ms
+	state   TEXT    NOT NULL,
+	reason  TEXT    NOT NULL DEFAULT '',
+	mine    INTEGER NOT NULL,              -- written on this device
+	hash    BLOB,                          -- SHA-256 of its MLSMessage, NULL until encrypted
+	tries   INTEGER NOT NULL DEFAULT 0,    -- times it was encrypted
+	UNIQUE (room, id)
+);
+CREATE INDEX IF NOT EXISTS message_seq ON message (room, seq);
+CREATE INDEX IF NOT EXISTS message_hash ON message (room, hash) WHERE hash IS NOT NULL;
+CREATE INDEX IF NOT EXISTS message_plain ON message (room, ord) WHERE hash IS NULL AND mine = 1 AND state = 'sending';
+
+CREATE TABLE IF NOT EXISTS outbox (        -- what the provider has not settled yet
+	n       INTEGER PRIMARY KEY AUTOINCREMENT,
+	txn     TEXT    NOT NULL UNIQUE,
+	room    TEXT    NOT NULL,
+	kind    INTEGER NOT NULL,              -- clientpb.SubmissionKind
+	body    BLOB    NOT NULL,
+	message BLOB,                          -- id of the message it carries
+	epoch   INTEGER NOT NULL,              -- epoch it was made in
+	sent    INTEGER NOT NULL DEFAULT 0     -- the provider has it
+);
+CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (n) WHERE sent = 0;
+CREATE INDEX IF NOT EXISTS outbox_room ON outbox (room, epoch);
+
+CREATE TABLE IF NOT EXISTS key_package (
+	ref       BLOB PRIMARY KEY,
+	secret    BLOB    NOT NULL,            -- mls.KeyPackageSecret
+	not_after INTEGER NOT NULL             -- Unix seconds
+) WITHOUT ROWID;
+`
+
+const schemaVersion = 1
+
+// openDB opens or makes a device's database. One connection: all access is
+// serialised by Client.mu anyway.
+func openDB(dir string) (*sql.DB, error) {
+	path, err := filepath.Abs(filepath.Join(dir, "device.db"))
+	if err != nil {
+		return nil, fmt.Errorf("opening device: %w", err)
+	}
+	dsn := &url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: url.Values{
+		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "fullfsync(1)", "foreign_keys(1)",
+			"secure_delete(1)", "temp_store(MEMORY)", "trusted_schema(0)"},
+		"_txlock": {"immediate"},
+	}.Encode()}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("opening device: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	if err := migrate(db); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("opening device: %w", err)
+	}
+	return db, nil
+}
+
+// errNewer: a newer program wrote the database.
+var errNewer = errors.New("a newer version of this program made it")
+
+func migrate(db *sql.DB) error {
+	tx, err := db.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var version int
+	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > schemaVersion {
+		return errNewer
+	}
+	if version == schemaVersion {
+		return nil
+	}
+	if _, err := tx.Exec(schema); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// device is what a device knows about itself, as stored at enrolment.
+type device struct {
+	Server     string   `json:"server"`
+	ServerName string   `json:"server_name,omitempty"`
+	CA         []byte   `json:"ca,omitempty"`
+	User       string   `json:"user"`
+	Client     string   `json:"client"`
+	Domain     string   `json:"domain"`
+	Token      string   `json:"token"`
+	Key        []byte   `json:"key"` // mls.SignatureKey
+	Chain      [][]byte `json:"chain"`
+	Roots      [][]byte `json:"roots"`
+	HubSender  []byte   `json:"hub_sender"`
+}
+
+// Keys of table device.
+const (
+	keyEnrolling = "enrolling" // an enrolment whose answer is still missing
+	keyDevice    = "device"
+)
+
+type querier interface {
+	QueryRow(query string, args ...any) *sql.Row
+	Exec(query string, args ...any) (sql.Result, error)
+}
+
+func getKey(q querier, key string) ([]byte, error) {
+	var v []byte
+	err := q.QueryRow("SELECT value FROM device WHERE key = ?", key).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return v, err
+}
+
+func putKey(q querier, key string, value []byte) error {
+	_, err := q.Exec("INSERT INTO device (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
+	return err
+}

@@ -1,0 +1,303 @@
+package client
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"hubbub/client/clientpb"
+	"hubbub/mimi"
+	"hubbub/mimi/content"
+	"hubbub/mls"
+)
+
+// entry takes in the next entry of a room's log. Entries that this device has
+// are skipped. What an entry contains never makes the step fail: it is either
+// taken in, counted as missed, or the room becomes suspicious.
+func (b *batch) entry(uri mimi.RoomURI, e *clientpb.Entry) error {
+	r := b.newRoom(uri)
+	if r.suspicious != "" || r.positioned && e.GetSeq() <= r.pos.Seq {
+		return nil
+	}
+	if err := r.advance(e); err != nil {
+		return b.distrust(r, e.GetSeq(), err)
+	}
+	f, err := mimi.ParseFanoutMessage(e.GetBody())
+	if err != nil {
+		return b.distrust(r, e.GetSeq(), err)
+	}
+	b.c.judged.Store(int64(f.Timestamp))
+	defer b.c.judged.Store(0)
+	switch f.Kind() {
+	case mimi.FanoutApplication:
+		return b.application(r, f)
+	case mimi.FanoutProposal:
+		b.proposals(r, f.Proposals())
+	case mimi.FanoutCommit:
+		return b.commit(r, f)
+	}
+	return nil
+}
+
+// advance moves the room's position over an entry, checking the hash chain.
+// Where a new span of the log begins, the chain begins anew.
+func (r *room) advance(e *clientpb.Entry) error {
+	got := Pos{Seq: e.GetSeq()}
+	if len(e.GetHash()) != len(got.Hash) {
+		return errors.New("entry without a chain hash")
+	}
+	copy(got.Hash[:], e.GetHash())
+	switch {
+	case r.positioned && got.Seq == r.pos.Seq+1:
+		if next := r.pos.next(e.GetBody()); next != got {
+			return fmt.Errorf("chain hash of entry %d is not %x", got.Seq, got.Hash[:4])
+		}
+	case r.group != nil && got.Seq != r.pos.Seq+1:
+		return fmt.Errorf("entry %d follows entry %d", got.Seq, r.pos.Seq)
+	}
+	r.pos, r.positioned = got, true
+	return nil
+}
+
+// distrust stops processing a room. Its group stays, so that a repaired provider
+// can be followed after Join.
+func (b *batch) distrust(r *room, seq uint64, cause error) error {
+	r.suspicious = cause.Error()
+	b.emit(RoomSuspicious{Room: r.uri, Seq: seq, Err: cause})
+	return b.dropPending(r, outcome{err: fmt.Errorf("%w: %w", ErrSuspicious, cause)})
+}
+
+// application takes in a message. Our own are known by their octets: their keys
+// are gone, so they are never decrypted.
+func (b *batch) application(r *room, f *mimi.FanoutMessage) error {
+	hash := sha256.Sum256(f.Message.Raw)
+	if own, err := b.ownEcho(r.uri, hash, r.pos.Seq, f.Timestamp); own || err != nil {
+		return err
+	}
+	if r.group == nil {
+		return nil
+	}
+	p, err := r.group.Process(f.Message.Raw)
+	if err != nil {
+		r.missed++
+		return nil
+	}
+	app, ok := p.(*mls.Application)
+	if !ok {
+		r.missed++ // our own, but not of this device's state
+		return nil
+	}
+	r.group = app.Next
+	m, raw, err := b.c.readContent(r.uri, app, f.Timestamp)
+	if err != nil {
+		r.missed++
+		return nil
+	}
+	if m == nil {
+		return nil // nothing to show as text
+	}
+	m.Seq = r.pos.Seq
+	added, err := b.addMessage(m, raw, false)
+	if added {
+		b.emit(MessageReceived{Message: *m})
+	}
+	return err
+}
+
+// readContent checks who a message is from and what it says. It gives nil for
+// content that has no text.
+func (c *Client) readContent(uri mimi.RoomURI, app *mls.Application, timestamp uint64) (*Message, []byte, error) {
+	id, err := mimi.ClaimedIdentity(&app.Credential) // verified when the leaf entered the group
+	if err != nil {
+		return nil, nil, err
+	}
+	msg, err := content.Decode(app.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s := msg.Extensions.Sender(); s != "" && s != id.User {
+		return nil, nil, fmt.Errorf("%w: the message names another sender", content.ErrInvalid)
+	}
+	if u := msg.Extensions.Room(); u != "" && u != uri {
+		return nil, nil, fmt.Errorf("%w: the message names another room", content.ErrInvalid)
+	}
+	mid, err := content.MessageID(id.User, uri, app.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, ok := msg.Text()
+	if !ok {
+		return nil, nil, nil
+	}
+	return &Message{ID: MessageID(mid), Room: uri, Sender: id.User, Device: id.Client, Text: text,
+		Timestamp: time.UnixMilli(int64(timestamp)), State: Posted}, app.Data, nil
+}
+
+// proposals takes in proposals that wait for a commit.
+func (b *batch) proposals(r *room, list []*mls.Message) {
+	for _, m := range list {
+		if r.group == nil {
+			return
+		}
+		p, err := r.group.Process(m.Raw)
+		received, ok := p.(*mls.ProposalReceived)
+		if err != nil || !ok {
+			continue // a commit that needs it will not be understood either
+		}
+		own := received.Sender.Type == mls.SenderTypeMember && received.Sender.LeafIndex == r.group.OwnLeaf()
+		r.leaving = r.leaving || own && received.Proposal.Type == mls.ProposalTypeSelfRemove
+		r.group = received.Next
+	}
+}
+
+// commit takes the group to its next epoch.
+func (b *batch) commit(r *room, f *mimi.FanoutMessage) error {
+	if r.pending.isOwn(f.Message.Raw) {
+		return b.mergeOwn(r, f)
+	}
+	if r.group == nil {
+		return nil
+	}
+	p, err := r.group.Process(f.Message.Raw)
+	if err != nil {
+		return b.distrust(r, r.pos.Seq, fmt.Errorf("commit: %w", err))
+	}
+	received, ok := p.(*mls.CommitReceived)
+	if !ok {
+		return b.distrust(r, r.pos.Seq, errors.New("commit: of this device, but not its pending one"))
+	}
+	before := r.group.Public()
+	if err := checkMembership(received.Public.Next); err != nil {
+		return b.distrust(r, r.pos.Seq, fmt.Errorf("commit: %w", err))
+	}
+	change := describe(r, before, received.Public, f.Timestamp)
+	b.emit(change)
+	if received.Removed {
+		return b.removed(r, change.Actor)
+	}
+	r.group = received.Merge()
+	if err := b.dropPending(r, outcome{lost: true, epoch: r.group.Epoch()}); err != nil {
+		return err
+	}
+	b.proposals(r, f.Proposals())
+	return b.encryptWaiting(r)
+}
+
+// mergeOwn follows our own commit now that it is in the log.
+func (b *batch) mergeOwn(r *room, f *mimi.FanoutMessage) error {
+	p := r.pending
+	joining := r.group == nil || r.phase != phaseMember
+	var before *mls.PublicGroup
+	if r.group != nil {
+		before = r.group.Public()
+	}
+	r.group, r.pending, r.phase, r.leaving = p.commit.Merge(), nil, phaseMember, false
+	b.settled[p.txn] = outcome{}
+	if _, err := b.tx.Exec("DELETE FROM outbox WHERE txn = ?", p.txn); err != nil {
+		return err
+	}
+	if joining {
+		r.announced = true
+		b.emit(RoomAdded{Room: r.uri, Hub: r.uri.Domain(), Member: true})
+	}
+	if before != nil {
+		b.emit(describeOwn(r, before, f.Timestamp, b.c.user))
+	}
+	b.proposals(r, f.Proposals())
+	return b.encryptWaiting(r)
+}
+
+// removed forgets a group this device is no longer in: its secrets go with the
+// row that held them (RFC 9420 §12.4.2).
+func (b *batch) removed(r *room, by mimi.UserURI) error {
+	r.group, r.phase, r.leaving = nil, phaseOut, false
+	b.emit(RoomRemoved{Room: r.uri, Seq: r.pos.Seq, By: by, Self: b.c.uri})
+	if err := b.dropPending(r, outcome{err: ErrNotMember}); err != nil {
+		return err
+	}
+	if _, err := b.tx.Exec("DELETE FROM outbox WHERE room = ? AND sent = 0", string(r.uri)); err != nil {
+		return err
+	}
+	return b.rejectWaiting(r.uri, "removed")
+}
+
+// checkMembership is the rule that nobody is in the group whose user is not in
+// the participant list (PL-11).
+func checkMembership(g *mls.PublicGroup) error {
+	list, err := participantsOf(g)
+	if err != nil {
+		return err
+	}
+	for _, m := range g.Members() {
+		id, err := mimi.ClaimedIdentity(&m.Leaf.Credential)
+		if err != nil {
+			return err
+		}
+		if list.Role(id.User) == 0 {
+			return fmt.Errorf("%s is in the group but no participant", id.Client)
+		}
+	}
+	return nil
+}
+
+// describe says what a commit of somebody else changed.
+func describe(r *room, before *mls.PublicGroup, c *mls.PublicCommit, timestamp uint64) MembershipChanged {
+	change := diff(r, before, c.Next, timestamp)
+	committer := c.CommitterLeafNode
+	if !c.External && c.Sender.Type == mls.SenderTypeMember {
+		committer = before.Leaf(c.Sender.LeafIndex)
+	}
+	if committer != nil {
+		if id, err := mimi.ClaimedIdentity(&committer.Credential); err == nil {
+			change.Actor = id.User
+		}
+	}
+	return change
+}
+
+// describeOwn says what our own commit changed.
+func describeOwn(r *room, before *mls.PublicGroup, timestamp uint64, self mimi.UserURI) MembershipChanged {
+	change := diff(r, before, r.group.Public(), timestamp)
+	change.Actor = self
+	return change
+}
+
+// diff compares two epochs of a group.
+func diff(r *room, before, after *mls.PublicGroup, timestamp uint64) MembershipChanged {
+	change := MembershipChanged{Room: r.uri, Seq: r.pos.Seq, Timestamp: time.UnixMilli(int64(timestamp)), Epoch: after.Epoch()}
+	oldUsers, newUsers := users(before), users(after)
+	change.Added, change.Removed = without(newUsers, oldUsers), without(oldUsers, newUsers)
+	oldClients, newClients := clients(before), clients(after)
+	change.Joined, change.Left = without(newClients, oldClients), without(oldClients, newClients)
+	return change
+}
+
+func users(g *mls.PublicGroup) (out []mimi.UserURI) {
+	if list, err := participantsOf(g); err == nil {
+		for _, p := range list.Participants {
+			out = append(out, p.User)
+		}
+	}
+	return out
+}
+
+func clients(g *mls.PublicGroup) (out []mimi.ClientURI) {
+	for _, m := range g.Members() {
+		if id, err := mimi.ClaimedIdentity(&m.Leaf.Credential); err == nil {
+			out = append(out, id.Client)
+		}
+	}
+	return out
+}
+
+// without gives what is in a but not in b.
+func without[T comparable](a, b []T) (out []T) {
+	for _, v := range a {
+		if !slices.Contains(b, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
