@@ -1,15 +1,27 @@
 // Package mls implements Messaging Layer Security (RFC 9420) with the parts of
-// draft-ietf-mls-extensions that MIMI builds on.
+// draft-ietf-mls-extensions that MIMI builds on. Cipher suites 1, 2, 3, 5 and 7
+// are supported.
 //
 // A client holds a Group: an immutable snapshot of one epoch with its secrets.
 // Every operation returns a new snapshot and leaves the old one alone, so
-// dropping a result is the rollback. The caller stores snapshots
-// (Group.MarshalBinary) before it sends what they produced; the package does
-// no I/O, keeps no global state and never logs.
+// dropping a result is the rollback:
+//
+//   - NewGroup, JoinWelcome and JoinExternal make the first snapshot.
+//   - Encrypt and Propose return the next snapshot and a message. Store the
+//     snapshot before the message leaves, for its key must not be used again.
+//   - Commit returns a PendingCommit. Store it before sending; merge it when
+//     the Delivery Service has accepted it, else drop it.
+//   - Process opens a received message and returns what it was, with the next
+//     snapshot.
 //
 // A server holds a PublicGroup: the same view without secrets. All public
 // validation and the application of proposals live there, once; Group adds the
 // key schedule and message protection.
+//
+// The package does no I/O, keeps no global state and never logs. Left to the
+// caller are the authenticity of credentials (Config.Validate), the meaning of
+// application components (Config.Components), the order of commits, storage,
+// and that a group id is not joined twice.
 //
 // Wire types mirror the structs of RFC 9420 and encode with package mls/wire.
 // Decoded values alias the input they were decoded from. Since the encoding is
