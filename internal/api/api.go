@@ -16,6 +16,7 @@ import (
 	"connectrpc.com/connect"
 
 	"hubbub/client/clientpb"
+	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )
@@ -35,9 +36,9 @@ type Rooms interface {
 // Creator makes rooms that this provider hosts.
 type Creator interface {
 	// CreateRoom checks the signed GroupInfo of epoch 0 and its ratchet tree
-	// (the content of the ratchet_tree extension) and stores the room. A
-	// repeat by the same client with the same octets succeeds.
-	CreateRoom(ctx context.Context, client mimi.ClientURI, room mimi.RoomURI, groupInfo, tree []byte) error
+	// (the content of the ratchet_tree extension) and stores the room;
+	// it gives the place before its first entry. A repeat by the same client with the same octets succeeds.
+	CreateRoom(ctx context.Context, client mimi.ClientURI, room mimi.RoomURI, groupInfo, tree []byte) (room.Pos, error)
 }
 
 // KeyPackages takes clients' KeyPackages into stock.

@@ -25,10 +25,11 @@ func (s clientService) CreateRoom(ctx context.Context, req *connect.Request[clie
 	case len(req.Msg.RatchetTree) > maxBodyBytes:
 		return nil, tooLarge("ratchet_tree", maxBodyBytes)
 	}
-	if err := s.Creator.CreateRoom(ctx, caller(ctx).URI, uri, req.Msg.GroupInfo, req.Msg.RatchetTree); err != nil {
+	pos, err := s.Creator.CreateRoom(ctx, caller(ctx).URI, uri, req.Msg.GroupInfo, req.Msg.RatchetTree)
+	if err != nil {
 		return nil, s.fromRole(ctx, err, "")
 	}
-	return connect.NewResponse(&clientpb.CreateRoomResponse{Position: posPB(room.StartPos(uri))}), nil
+	return connect.NewResponse(&clientpb.CreateRoomResponse{Position: posPB(pos)}), nil
 }
 
 func (s clientService) ListRooms(ctx context.Context, _ *connect.Request[clientpb.ListRoomsRequest]) (*connect.Response[clientpb.ListRoomsResponse], error) {
