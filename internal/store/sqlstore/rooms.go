@@ -77,6 +77,9 @@ func (t *tx) CreateRoom(r store.RoomRecord, changes []room.Change, participants 
 	if err != nil {
 		return fmt.Errorf("create room %s: %w", r.URI, err)
 	}
+	if t.created == nil {
+		t.created = make(map[mimi.RoomURI]int64)
+	}
 	t.created[r.URI] = id
 	if _, err := t.write("INSERT INTO room_states (room, state) VALUES ($1, $2)", id, bytesOf(r.State)); err != nil {
 		return err

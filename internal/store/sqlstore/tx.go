@@ -34,7 +34,7 @@ var (
 
 func newTx(w *writer, found map[mimi.RoomURI]int64) *tx {
 	return &tx{
-		readTx: readTx{s: w.s, store: w.store, created: make(map[mimi.RoomURI]int64), found: found},
+		readTx: readTx{s: w.s, store: w.store, found: found},
 		ids:    &w.ids,
 	}
 }

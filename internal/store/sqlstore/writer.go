@@ -21,7 +21,7 @@ const (
 	// database file. Looking costs a statement, so it is done once in so many
 	// calls and not after each commit.
 	checkpointFrames = 2000
-	checkpointCalls  = 256
+	checkpointCalls  = 32
 	// A log file larger than this is cut back to nothing after a checkpoint.
 	maxLogBytes = 64 << 20
 )
@@ -226,12 +226,16 @@ func (w *writer) call(tx *tx, r *request) error {
 }
 
 func runFn(fn func(store.Tx) error, tx *tx) (err error, panicAs any) {
+	ended := true
 	defer func() {
-		if v := recover(); v != nil {
-			panicAs = v
+		if panicAs = recover(); panicAs == nil && ended {
+			// Loud, because the writer would be gone and every call would hang.
+			panic("sqlstore: fn ended its goroutine (a test failed fatally inside Update?)")
 		}
 	}()
-	return fn(tx), nil
+	err = fn(tx)
+	ended = false
+	return err, nil
 }
 
 // end commits. A full disk is found out before anything counts as committed;
