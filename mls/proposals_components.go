@@ -2,6 +2,7 @@ package mls
 
 import (
 	"errors"
+	"slices"
 
 	"hubbub/mls/wire"
 )
@@ -47,13 +48,25 @@ func (p *PublicGroup) applyUpdates(x Extensions, list []ResolvedProposal) (Exten
 	if err != nil {
 		return nil, malformed(ExtensionTypeAppDataDictionary, err)
 	}
-	d = d.Clone()
+	entries := make([]ComponentData, 0, len(d.Entries)+len(groups))
+	changed := make(map[ComponentID]bool, len(groups))
 	for _, g := range groups {
-		if err := g.apply(p.config.components(), d); err != nil {
+		data, err := g.apply(p.config.components(), d)
+		if err != nil {
 			return nil, &ValidationError{Clause: appDataClause, Reason: "update of component " + g.id.String() + " refused", ProposalRefs: g.refs, Err: err}
 		}
+		changed[g.id] = true
+		if !g.remove {
+			entries = append(entries, ComponentData{Component: g.id, Data: data})
+		}
 	}
-	data, err := wire.Marshal(d)
+	for _, e := range d.Entries {
+		if !changed[e.Component] {
+			entries = append(entries, e)
+		}
+	}
+	slices.SortFunc(entries, func(a, b ComponentData) int { return int(a.Component) - int(b.Component) })
+	data, err := wire.Marshal(&AppDataDictionary{Entries: entries})
 	if err != nil {
 		return nil, err
 	}
@@ -94,22 +107,15 @@ func groupUpdates(list []ResolvedProposal) ([]*componentUpdates, error) {
 
 var errNothingToRemove = errors.New("component has no data to remove")
 
-func (g *componentUpdates) apply(logic ComponentLogic, d *AppDataDictionary) error {
+// apply asks the application and returns the component's new data, nil if it is
+// removed. d is the dictionary before the commit.
+func (g *componentUpdates) apply(logic ComponentLogic, d *AppDataDictionary) (data []byte, err error) {
 	old, exists := d.Get(g.id)
-	if g.remove {
-		if !exists {
-			return errNothingToRemove
-		}
-		if err := logic.Remove(g.id, old); err != nil {
-			return err
-		}
-		d.Delete(g.id)
-		return nil
+	switch {
+	case !g.remove:
+		return logic.Update(g.id, old, exists, g.updates)
+	case !exists:
+		return nil, errNothingToRemove
 	}
-	data, err := logic.Update(g.id, old, exists, g.updates)
-	if err != nil {
-		return err
-	}
-	d.Set(g.id, data)
-	return nil
+	return nil, logic.Remove(g.id, old)
 }

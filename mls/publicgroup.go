@@ -214,7 +214,7 @@ func newCreatorGroup(groupID []byte, leaf *LeafNode, suite CipherSuite, extensio
 // withTag returns the group with the confirmation tag of its epoch.
 func (p *PublicGroup) withTag(tag []byte) (*PublicGroup, error) {
 	next := *p
-	next.confirmationTag = tag
+	next.confirmationTag = bytes.Clone(tag) // not to keep a whole message alive
 	var err error
 	next.interim, err = interimTranscriptHash(p.Suite(), p.context.ConfirmedTranscriptHash, tag)
 	return &next, err

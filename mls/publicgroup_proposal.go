@@ -163,10 +163,7 @@ func (p *PublicGroup) checkAAD(aad []byte) error {
 	if !p.context.RequiresSafeAAD() {
 		return nil
 	}
-	if err := wire.Unmarshal(aad, new(SafeAAD)); err != nil {
-		return &ValidationError{Clause: "draft-ietf-mls-extensions §4.9", Reason: "authenticated data is not a SafeAAD", Err: err}
-	}
-	return nil
+	return checkSafeAAD(aad)
 }
 
 // ExternalProposal makes a proposal from an external sender: a signed

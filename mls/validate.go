@@ -95,18 +95,19 @@ func (r *leafRules) checkRequired(c *Capabilities) error {
 		return nil
 	}
 	const clause = "RFC 9420 §11.1"
+	extensions, proposals, credentials := newSet(c.Extensions), newSet(c.Proposals), newSet(c.Credentials)
 	for _, e := range r.required.Extensions {
-		if !e.IsDefault() && !slices.Contains(c.Extensions, e) {
+		if !e.IsDefault() && !extensions.has(e) {
 			return invalid(clause, "leaf does not support required extension %v", e)
 		}
 	}
 	for _, p := range r.required.Proposals {
-		if !p.IsDefault() && !slices.Contains(c.Proposals, p) {
+		if !p.IsDefault() && !proposals.has(p) {
 			return invalid(clause, "leaf does not support required proposal %v", p)
 		}
 	}
 	for _, t := range r.required.Credentials {
-		if !slices.Contains(c.Credentials, t) {
+		if !credentials.has(t) {
 			return invalid(clause, "leaf does not support required credential %v", t)
 		}
 	}
@@ -115,22 +116,46 @@ func (r *leafRules) checkRequired(c *Capabilities) error {
 
 // firstUnsupported finds an extension that is neither default nor listed.
 func firstUnsupported(x Extensions, supported []ExtensionType) (ExtensionType, bool) {
+	listed := newSet(supported)
 	for i := range x {
-		if t := x[i].Type; !t.IsDefault() && !slices.Contains(supported, t) {
+		if t := x[i].Type; !t.IsDefault() && !listed.has(t) {
 			return t, true
 		}
 	}
 	return 0, false
 }
 
+// smallSet looks elements up in a list: one after the other while the list is
+// as short as lists of honest senders are, by a map when it is long.
+type smallSet[T comparable] struct {
+	list  []T
+	index map[T]bool
+}
+
+func newSet[T comparable](list []T) smallSet[T] {
+	s := smallSet[T]{list: list}
+	if len(list) > 32 {
+		s.list, s.index = nil, make(map[T]bool, len(list))
+		for _, v := range list {
+			s.index[v] = true
+		}
+	}
+	return s
+}
+
+func (s smallSet[T]) has(v T) bool { return s.index[v] || slices.Contains(s.list, v) }
+
 // checkUniqueExtensions verifies that a list holds each type once
 // (RFC 9420 §13.4).
 func checkUniqueExtensions(x Extensions) error {
+	types := make([]ExtensionType, len(x))
 	for i := range x {
-		for j := range i {
-			if x[i].Type == x[j].Type {
-				return invalid(extensionClause, "extension %v occurs twice", x[i].Type)
-			}
+		types[i] = x[i].Type
+	}
+	slices.Sort(types)
+	for i := 1; i < len(types); i++ {
+		if types[i] == types[i-1] {
+			return invalid(extensionClause, "extension %v occurs twice", types[i])
 		}
 	}
 	return nil

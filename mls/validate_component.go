@@ -1,8 +1,6 @@
 package mls
 
 import (
-	"slices"
-
 	"hubbub/mls/wire"
 )
 
@@ -47,8 +45,9 @@ func (c requiredComponents) check(l *LeafNode) error {
 				return malformed(ExtensionTypeAppDataDictionary, err)
 			}
 		}
+		listed := newSet(have)
 		for _, w := range want {
-			if !slices.Contains(have, w) {
+			if !listed.has(w) {
 				return invalid("draft-ietf-mls-extensions §4.6", "leaf lacks an element of component %v that the group requires", id)
 			}
 		}

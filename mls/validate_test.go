@@ -834,6 +834,29 @@ func TestLifetimeCap(t *testing.T) {
 	f.apply(f.bare(0, values(addOf(f.keyPackage(old)))))
 }
 
+// TestLongLists: lists too long to search one by one give the same answers.
+func TestLongLists(t *testing.T) {
+	var many []ExtensionType
+	for e := range ExtensionType(100) {
+		many = append(many, 0xe000+e)
+	}
+	wide := func(n int) func(o *KeyPackageOptions) {
+		return func(o *KeyPackageOptions) { o.Capabilities.Extensions = append(o.Capabilities.Extensions, many[:n]...) }
+	}
+	f := newFixture(t, 1, nil, nil)
+	l := *f.group.Leaf(0)
+	l.Capabilities.Extensions = append(slices.Clone(l.Capabilities.Extensions), many...)
+	l.Lifetime = Lifetime{}
+	f.apply(f.message(member(0), f.keys[0], nil, &Commit{Path: f.path(member(0), l, f.keys[0], nil)}))
+	required := contextExtensions(f.group.Context().Extensions.Set(ExtensionTypeRequiredCapabilities, encoded(&RequiredCapabilities{
+		Extensions: many, Proposals: []ProposalType{ProposalTypeAppDataUpdate, ProposalTypeSelfRemove},
+	})))
+	f.apply(f.commit(0, values(required, addOf(f.keyPackage(wide(100))))))
+	if _, err := f.group.Commit(f.bare(0, values(addOf(f.keyPackage(wide(99)))))); err == nil || !strings.Contains(err.Error(), "required extension 0xe063") {
+		t.Errorf("one of a hundred is missing: %v", err)
+	}
+}
+
 // TestGREASE: unknown values in capabilities and extensions are ignored
 // (MLSD-20), and not taken into the GroupContext.
 func TestGREASE(t *testing.T) {
