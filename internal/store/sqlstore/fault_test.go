@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"modernc.org/sqlite"
 
@@ -40,21 +41,32 @@ type faultyConn struct{ driver.Conn }
 
 func (c faultyConn) Prepare(query string) (driver.Stmt, error) {
 	s, err := c.Conn.Prepare(query)
-	return faultyStmt{s, query}, err
+	return faultyStmt{s, c.Conn, query}, err
 }
 
 type faultyStmt struct {
 	driver.Stmt
+	conn  driver.Conn
 	query string
 }
 
 func (s faultyStmt) Exec(args []driver.Value) (driver.Result, error) {
 	if fault := faulty.fault.Load(); fault != nil {
 		if err := (*fault)(s.query); err != nil {
+			if errors.Is(err, codeFull) {
+				s.undo() // as SQLite does when the disk is full
+			}
 			return nil, err
 		}
 	}
 	return s.Stmt.Exec(args)
+}
+
+func (s faultyStmt) undo() {
+	if rollback, err := s.conn.Prepare("ROLLBACK"); err == nil {
+		rollback.Exec(nil)
+		rollback.Close()
+	}
 }
 
 func openFaulty(t *testing.T) (s store.Store, dir string) {
@@ -232,6 +244,21 @@ func TestErrorInsideVerb(t *testing.T) {
 	})
 	if err != nil {
 		t.Errorf("half a room was left: %v", err)
+	}
+}
+
+// Nothing is written after the engine has ended a transaction by itself: each
+// statement would commit on its own.
+func TestNothingAfterEngineError(t *testing.T) {
+	s, _ := openFaulty(t)
+	failOn("INSERT INTO users", codeFull)
+	err := s.Update(context.Background(), func(tx store.Tx) error {
+		tx.CreateUser("mimi://a.localhost/u/alice", time.Now())
+		tx.PutMeta("key", nil)
+		return nil
+	})
+	if !errors.Is(err, store.ErrFull) || has(t, s, "key") {
+		t.Errorf("error = %v; key stored: %v", err, has(t, s, "key"))
 	}
 }
 

@@ -58,7 +58,13 @@ func (t *tx) writeOne(dest []any, query string, args ...any) error {
 	return t.note(t.s.one(dest, query, args...))
 }
 
+// mark opens the savepoint. After an engine error nothing more is written: the
+// engine may have ended the transaction, and a statement would then commit by
+// itself.
 func (t *tx) mark() error {
+	if t.failed != nil {
+		return t.failed
+	}
 	if t.wrote {
 		return nil
 	}

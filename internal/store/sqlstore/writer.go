@@ -208,6 +208,9 @@ func (w *writer) call(tx *tx, r *request) error {
 	s := tx.s
 	tx.s = nil
 	if !tx.wrote {
+		if tx.failed != nil {
+			return fmt.Errorf("transaction lost: %w", tx.failed)
+		}
 		return nil
 	}
 	if r.err != nil || r.panicAs != nil {
@@ -238,17 +241,19 @@ func runFn(fn func(store.Tx) error, tx *tx) (err error, panicAs any) {
 	return err, nil
 }
 
-// end commits. A full disk is found out before anything counts as committed;
-// after any other failure nobody can say what is on the disk, and asking again
-// would not help (a second fsync may succeed without having written), so that
-// nothing more is written until the store is opened anew.
+// end commits. A full disk shows before the record that makes the commit count
+// is written, so that nothing is stored and there is nothing to clear up: SQLite
+// has undone the transaction or we do. After any other failure nobody can say
+// what is on the disk, and asking again would not help (a second fsync may
+// succeed without having written), so that nothing more is written until the
+// store is opened anew.
 func (w *writer) end() error {
 	_, err := w.s.exec(commit)
 	if err == nil {
 		return nil
 	}
-	_, undone := w.s.exec(rollback)
-	if errors.Is(err, store.ErrFull) && undone == nil {
+	w.s.exec(rollback)
+	if errors.Is(err, store.ErrFull) {
 		return fmt.Errorf("commit: %w", err)
 	}
 	w.failure = fmt.Errorf("%w: commit: %w", store.ErrFailed, err)
