@@ -20,7 +20,7 @@ const (
 )
 
 // A ConsentEntry asks for, grants or withdraws consent that Requester may reach
-// Target (mimi-protocol-06 §5.7).
+// Target (mimi-protocol-06, Convey explicit consent).
 type ConsentEntry struct {
 	Operation   ConsentOperation
 	Requester   UserURI
@@ -91,7 +91,7 @@ const (
 // maxQueryElements bounds an [IdentifierRequest] (SEC-1).
 const maxQueryElements = 256
 
-// An IdentifierRequest asks a provider for users (mimi-protocol-06 §5.8). The
+// An IdentifierRequest asks a provider for users (mimi-protocol-06, Find internal address). The
 // elements, 1 to 256, are combined with AND.
 type IdentifierRequest struct {
 	Elements   []QueryElement
@@ -226,7 +226,7 @@ func (q *IdentifierResponse) Decode(r *wire.Reader) {
 	q.Extensions.Decode(r)
 }
 
-// An AbuseReport tells a hub of abuse in one of its rooms (mimi-protocol-06 §5.9).
+// An AbuseReport tells a hub of abuse in one of its rooms (mimi-protocol-06, Report abuse).
 type AbuseReport struct {
 	Reporter   UserURI // empty: anonymous
 	Abuser     UserURI

@@ -29,7 +29,7 @@ var ErrBadTemplate = errors.New("mimi: bad URL template")
 // An Endpoint is a key of the directory.
 type Endpoint string
 
-// The endpoints of mimi-protocol-06 §4 (DIR-2).
+// The endpoints of mimi-protocol-06, Directory (DIR-2).
 const (
 	EndpointKeyMaterial     Endpoint = "keyMaterial"
 	EndpointUpdate          Endpoint = "update"
@@ -78,7 +78,7 @@ var endpointVariables = map[Endpoint]string{
 func (e Endpoint) Variable() string { return endpointVariables[e] }
 
 // A Directory maps endpoints to URL templates. It marshals to the JSON document of
-// mimi-protocol-06 §4.
+// mimi-protocol-06, Directory.
 type Directory map[Endpoint]string
 
 // NewDirectory makes the document of a provider whose endpoints live below base,

@@ -34,7 +34,7 @@ func (k FanoutKind) String() string {
 }
 
 // A FanoutMessage is what a hub tells its followers of one accepted event
-// (mimi-protocol-06 §5.5). Its octets are an entry of the room's log.
+// (mimi-protocol-06, Fanout). Its octets are an entry of the room's log.
 type FanoutMessage struct {
 	Timestamp uint64      // the hub's acceptance time in Unix ms
 	Message   mls.Message // Raw holds the MLSMessage's octets as received

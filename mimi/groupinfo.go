@@ -20,7 +20,7 @@ const (
 )
 
 // A GroupInfoRequest asks a hub for what a client needs to join by external commit
-// (mimi-protocol-06 §5.6). The client signs it; the answer is encrypted to its
+// (mimi-protocol-06, Claim group key information). The client signs it; the answer is encrypted to its
 // PublicKey, so its own provider cannot read it.
 type GroupInfoRequest struct {
 	Suite        mls.CipherSuite // algorithms of request, response and encryption

@@ -8,7 +8,7 @@ import (
 )
 
 // A KeyMaterialRequest asks a user's provider for one KeyPackage of each of the
-// user's clients (mimi-protocol-06 §5.2). A client signs it, providers relay its
+// user's clients (mimi-protocol-06, Fetch Key Material). A client signs it, providers relay its
 // octets unchanged (KM-7).
 type KeyMaterialRequest struct {
 	Protocol       Protocol
@@ -144,7 +144,7 @@ func encodeWith(encode func(*wire.Writer)) ([]byte, error) {
 // A KeyMaterialUserCode is the outcome of a request for a whole user.
 type KeyMaterialUserCode uint8
 
-// Outcomes for a user (mimi-protocol-06 §5.2).
+// Outcomes for a user (mimi-protocol-06, Fetch Key Material).
 const (
 	KeyMaterialSuccess              KeyMaterialUserCode = iota // material of every client
 	KeyMaterialPartialSuccess                                  // of some, not all
@@ -159,7 +159,7 @@ const (
 // A KeyMaterialClientCode is the outcome of a request for one client.
 type KeyMaterialClientCode uint8
 
-// Outcomes for a client (mimi-protocol-06 §5.2).
+// Outcomes for a client (mimi-protocol-06, Fetch Key Material).
 const (
 	ClientKeyMaterialSuccess           KeyMaterialClientCode = iota
 	ClientKeyMaterialExhausted                               // nothing left

@@ -13,7 +13,7 @@ import (
 const maxMetadataBytes = 64 << 10
 
 // RoomMetaData is the content of component 0x0023 and equally an update of it, which
-// replaces everything (mimi-protocol-06 §6.2, META-2). Every field but Room may be
+// replaces everything (mimi-protocol-06, Room Metadata, META-2). Every field but Room may be
 // empty.
 type RoomMetaData struct {
 	Room         RoomURI // the room's own identifier; cannot change (META-6)

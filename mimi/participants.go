@@ -22,7 +22,7 @@ type Participant struct {
 }
 
 // ParticipantListData is the content of component 0x0022: who takes part in a room,
-// each user once (mimi-protocol-06 §6.1). The order is part of the data.
+// each user once (mimi-protocol-06, Participant List). The order is part of the data.
 type ParticipantListData struct {
 	Participants []Participant
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // A SubmitMessageRequest asks a hub to accept an application message
-// (mimi-protocol-06 §5.4).
+// (mimi-protocol-06, Submit a Message).
 type SubmitMessageRequest struct {
 	Message mls.Message // a PrivateMessage with application content; Raw holds its octets
 	Sender  UserURI     // of the submitting provider's domain (TRN-6)
@@ -55,7 +55,7 @@ func isApplication(m *mls.Message) bool {
 // A SubmitCode is the outcome of a submission.
 type SubmitCode uint8
 
-// Outcomes of a submission (mimi-protocol-06 §5.4; D-9 on the first name).
+// Outcomes of a submission (mimi-protocol-06, Submit a Message; D-9 on the first name).
 const (
 	SubmitAccepted SubmitCode = iota // a promise to distribute it (SUB-8)
 	SubmitNotAllowed
@@ -112,7 +112,7 @@ func (s *SubmitMessageResponse) Decode(r *wire.Reader) {
 }
 
 // A Frank is a hub's proof that it accepted a message from a sender at a time
-// (mimi-protocol-06 §5.4.1). This package only carries it.
+// (mimi-protocol-06, Hub processing). This package only carries it.
 type Frank struct {
 	ServerFrank [32]byte
 	Suite       mls.CipherSuite // whose signature scheme made Signature

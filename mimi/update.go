@@ -8,7 +8,7 @@ import (
 )
 
 // A HandshakeBundle is the request to change a room: a commit with what belongs to
-// it, or proposals (mimi-protocol-06 §5.3). It has no protocol octet (D-4). The
+// it, or proposals (mimi-protocol-06, Update Room State). It has no protocol octet (D-4). The
 // messages keep the octets they were received in, in their Raw field.
 type HandshakeBundle struct {
 	Message mls.Message // a PublicMessage holding a commit or a proposal
@@ -203,7 +203,7 @@ func (t *RatchetTreeOption) Decode(r *wire.Reader) {
 // An UpdateCode is the outcome of an update.
 type UpdateCode uint8
 
-// Outcomes of an update (mimi-protocol-06 §5.3).
+// Outcomes of an update (mimi-protocol-06, Update Room State).
 const (
 	UpdateSuccess         UpdateCode = iota // a promise to distribute it (UPD-15)
 	UpdateWrongEpoch                        // CurrentEpoch says which is right

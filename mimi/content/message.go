@@ -60,7 +60,7 @@ type Expires struct {
 	Seconds  uint32
 }
 
-// A Message is one content message (mimi-content-08 §4). The zero Salt is refused
+// A Message is one content message (mimi-content-08, Message Behavior Fields). The zero Salt is refused
 // on Encode: make messages with [NewText] or [New].
 type Message struct {
 	Salt       Salt

@@ -9,7 +9,7 @@ import (
 )
 
 // BaseRoomPolicy is the content of component 0x0027 and equally an update of it
-// (mimi-room-policy-03 §4).
+// (mimi-room-policy-03, Base Room policy).
 type BaseRoomPolicy struct {
 	FixedMembership   bool // participants are set at creation (POL-11)
 	ParentDependant   bool // participants are some of the parent room's (POL-13)

@@ -200,6 +200,7 @@ func TestAuthorizeProposals(t *testing.T) {
 				tc.setup(s)
 			}
 			checkDenied(t, AuthorizeProposals(s, tc.by, tc.changes), tc.words)
+			checkDenied(t, AuthorizeProposals(s.With(s.Participants, s.Members), tc.by, tc.changes), tc.words)
 		})
 	}
 }
@@ -227,6 +228,7 @@ func TestAuthorizeMessage(t *testing.T) {
 			tc.setup(s)
 		}
 		checkDenied(t, AuthorizeMessage(s, tc.sender), tc.words)
+		checkDenied(t, AuthorizeMessage(s.With(s.Participants, s.Members), tc.sender), tc.words)
 	}
 }
 

@@ -26,7 +26,7 @@ const bannedName = "banned"
 // maxListed bounds roles, changes and capabilities: a policy is read at every event.
 const maxListed = 1024
 
-// A Role is what its holders may do (mimi-room-policy-03 §3).
+// A Role is what its holders may do (mimi-room-policy-03, Role-Based Access Control).
 type Role struct {
 	Index        uint32
 	Name         string

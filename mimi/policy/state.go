@@ -18,7 +18,35 @@ type State struct {
 	Metadata     *mimi.RoomMetaData // nil if the room has none
 	Members      []mimi.Identity    // the clients in the group, in any order
 
-	components map[mls.ComponentID]string // every policy component's octets
+	components map[mls.ComponentID]string   // every policy component's octets
+	users      map[mimi.UserURI]participant // by NewState and With; nil in a State built by hand
+}
+
+// participant is what every message asks about its sender.
+type participant struct {
+	role    uint32
+	clients int // in the group
+}
+
+// indexed fills in users, so that judging a message does not walk the room.
+func (s *State) indexed() *State {
+	s.users = make(map[mimi.UserURI]participant, len(s.Participants.Participants))
+	for _, p := range s.Participants.Participants {
+		s.users[p.User] = participant{role: p.Role}
+	}
+	for _, m := range s.Members {
+		u := s.users[m.User]
+		u.clients++
+		s.users[m.User] = u
+	}
+	return s
+}
+
+func (s *State) roleOf(u mimi.UserURI) uint32 {
+	if s.users != nil {
+		return s.users[u].role
+	}
+	return s.Participants.Role(u)
 }
 
 // NewState reads the policy of a room from the application data of its group. Members
@@ -47,7 +75,7 @@ func NewState(room mimi.RoomURI, d *mls.AppDataDictionary, members []mimi.Identi
 			return nil, err
 		}
 	}
-	return s, nil
+	return s.indexed(), nil
 }
 
 func component[T any](d *mls.AppDataDictionary, id mls.ComponentID, parse func([]byte) (T, error)) (T, error) {
@@ -73,19 +101,19 @@ func isPolicy(id mls.ComponentID) bool {
 func (s *State) With(participants *mimi.ParticipantListData, members []mimi.Identity) *State {
 	next := *s
 	next.Participants, next.Members = participants, members
-	return &next
+	return next.indexed()
 }
 
 // Role gives the role a user has, role 0 if it is not listed; nil if the room does not
 // define it.
-func (s *State) Role(u mimi.UserURI) *Role { return s.Roles.Role(s.Participants.Role(u)) }
+func (s *State) Role(u mimi.UserURI) *Role { return s.Roles.Role(s.roleOf(u)) }
 
 // Can says whether a user holds a capability by its role (POL-8).
 func (s *State) Can(u mimi.UserURI, c Capability) bool { return s.Role(u).Can(c) }
 
 // IsParticipant says whether a user takes part: it is listed and not banned.
 func (s *State) IsParticipant(u mimi.UserURI) bool {
-	return s.Participants.Role(u) != Outside && !s.Role(u).isBanned()
+	return s.roleOf(u) != Outside && !s.Role(u).isBanned()
 }
 
 // Clients gives a user's clients in the group.
@@ -101,12 +129,15 @@ func (s *State) Clients(u mimi.UserURI) []mimi.ClientURI {
 
 // IsActive says whether a user has a client in the group.
 func (s *State) IsActive(u mimi.UserURI) bool {
+	if s.users != nil {
+		return s.users[u].clients > 0
+	}
 	return slices.ContainsFunc(s.Members, func(m mimi.Identity) bool { return m.User == u })
 }
 
 // roleName names a user's role for people.
 func (s *State) roleName(u mimi.UserURI) string {
-	index := s.Participants.Role(u)
+	index := s.roleOf(u)
 	if r := s.Roles.Role(index); r != nil && r.Name != "" {
 		return "role " + r.Name
 	}
