@@ -13,7 +13,7 @@ func (c *commit) changes(env *Env, after *State, eff *Effects) ([]Change, error)
 	if err != nil {
 		return nil, err
 	}
-	changes := listChanges(c.before.view.list, after.view.list, func(u mimi.UserURI) mimi.UserURI {
+	changes := listChanges(c.before.view.now.Participants, after.view.now.Participants, func(u mimi.UserURI) mimi.UserURI {
 		if a, ok := who[u]; ok {
 			return a
 		}
@@ -79,7 +79,7 @@ func listChanges(before, after *mimi.ParticipantListData, actor func(mimi.UserUR
 // A user is changed by at most one proposal (PL-5).
 func (c *commit) listActors(env *Env) (map[mimi.UserURI]mimi.UserURI, error) {
 	who := map[mimi.UserURI]mimi.UserURI{}
-	list := c.before.view.list.Participants
+	list := c.before.view.now.Participants.Participants
 	for i := range c.list {
 		p := &c.list[i]
 		u, err := p.listUpdate()

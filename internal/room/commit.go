@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 	"hubbub/mls/wire"
 )
@@ -64,7 +65,7 @@ func (s State) commit(env *Env, m *mls.Message, peer mimi.Domain) (*commit, Stat
 	if err != nil {
 		return nil, s, Effects{}, err
 	}
-	if by.member && (!s.view.may(by.user) || s.view.leaving[by.leaf]) {
+	if s.onTheWayOut(by) {
 		return nil, s, Effects{}, refuse(NotAllowed, "the sender is about to leave")
 	}
 	public, err := s.group.Commit(m.Public)
@@ -94,15 +95,50 @@ func (c *commit) check(env *Env) error {
 		}
 	}
 	for i := range c.list {
-		p := &c.list[i]
-		if p.ref != nil {
-			continue // judged when it was accepted
-		}
-		if err := c.before.checkProposal(env, p, c.by); err != nil {
-			return err
+		if p := &c.list[i]; p.ref == nil { // the others were judged when they were accepted
+			if err := c.before.checkProposal(env, p.Proposal, c.by); err != nil {
+				return err
+			}
 		}
 	}
-	return c.authoriseWhole(env)
+	return nil
+}
+
+// authorise asks the room's policy about what the committer does by itself, and
+// about the room that results.
+func (c *commit) authorise(after *State) error {
+	var changes []policy.Change
+	committer := mimi.Identity{User: c.by.user, Client: c.by.client}
+	if c.External {
+		changes = append(changes, policy.AddClient{Identity: committer, External: true})
+	}
+	for i := range c.list {
+		p := &c.list[i]
+		if p.ref != nil {
+			continue
+		}
+		more, err := policy.ChangesOf(p.Proposal, p.sender, c.before.view.now.Participants, c.before.identityAt)
+		if err != nil {
+			return classify(err)
+		}
+		changes = append(changes, more...)
+	}
+	judged := policy.Commit{
+		Before: c.before.view.now, Effective: c.before.view.effective, After: after.view.now,
+		Committer: policy.Actor{User: c.by.user}, ByValue: changes,
+	}
+	if err := judged.Authorize(); err != nil {
+		return classify(err)
+	}
+	return nil
+}
+
+func (s *State) identityAt(leaf mls.LeafIndex) (mimi.Identity, error) {
+	m, ok := s.member(leaf)
+	if !ok {
+		return mimi.Identity{}, refuse(NotAllowed, "a proposal names an empty leaf")
+	}
+	return mimi.Identity{User: m.User, Client: m.Client}, nil
 }
 
 // checkComplete demands that the commit covers what is pending (UPD-17, UPD-19).
@@ -122,8 +158,8 @@ func (c *commit) checkComplete() error {
 // checkExternal holds a joiner to what joining takes (MLSD-7, POL-41, H45).
 func (c *commit) checkExternal() error {
 	s := c.before
-	if !s.view.may(c.by.user) || s.view.list.Role(c.by.user) == 0 {
-		return refuse(NotAllowed, "the joiner is not a participant")
+	if !s.MayJoin(c.by.user) {
+		return refuse(NotAllowed, "the joiner is not a participant who may add clients")
 	}
 	replaced := false
 	for _, r := range c.Removed {
@@ -160,6 +196,9 @@ func (c *commit) next(env *Env) (State, Effects, error) {
 	}
 	if s, err = s.derive(); err != nil {
 		return s, Effects{}, refuse(NotAllowed, "the commit leaves a room that is not well formed")
+	}
+	if err := c.authorise(&s); err != nil {
+		return s, Effects{}, err
 	}
 	if err := s.checkConsistent(env, c.before); err != nil {
 		return s, Effects{}, err

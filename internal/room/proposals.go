@@ -3,8 +3,10 @@ package room
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
 
@@ -91,35 +93,44 @@ func (s State) propose(env *Env, list []*mls.Message, peer mimi.Domain, timestam
 	if err != nil {
 		return s, err
 	}
-	if err := s.checkRoom(env, list, first); err != nil {
+	if err := s.checkRoom(env, list); err != nil {
 		return s, err
 	}
-	next := s
+	bundle := make([]*mls.CachedProposal, len(list))
 	for i, m := range list {
-		if i > 0 {
-			if err := sameOrigin(list[0], m); err != nil {
-				return s, err
-			}
+		if err := sameOrigin(list[0], m); err != nil {
+			return s, err
 		}
-		cached, err := s.group.Proposal(m.Public)
-		if err != nil {
+		if bundle[i], err = s.group.Proposal(m.Public); err != nil {
 			return s, classify(err)
 		}
-		p := proposed{cached.Proposal, cached.Sender, cached.Ref}
-		if err := s.checkProposal(env, &p, first); err != nil {
-			return s, blame(err, cached.Ref)
+		if err := s.checkProposal(env, bundle[i].Proposal, first); err != nil {
+			return s, blame(err, bundle[i].Ref)
 		}
-		group := next.group.WithProposal(cached)
+	}
+	if !s.onTheWayOut(first) {
+		if err := policy.JudgeProposals(s.Room, s.group, bundle...); err != nil {
+			return s, blame(classify(err), bundle[0].Ref)
+		}
+	}
+	return s.cache(list, bundle, timestamp)
+}
+
+// cache adds a bundle that has been found good to what is pending.
+func (s State) cache(list []*mls.Message, bundle []*mls.CachedProposal, timestamp uint64) (State, error) {
+	next := s
+	next.pending = slices.Clone(s.pending)
+	for i, c := range bundle {
+		group := next.group.WithProposal(c)
 		if group == next.group {
-			return s, blame(refuse(InvalidProposal, "the proposal is pending already"), cached.Ref)
+			return s, blame(refuse(InvalidProposal, "the proposal is pending already"), c.Ref)
 		}
 		next.group = group
-		next.pending = append(next.pending[:len(next.pending):len(next.pending)],
-			Pending{Ref: cached.Ref, Message: m.Raw, Timestamp: timestamp})
+		next.pending = append(next.pending, Pending{Ref: c.Ref, Message: list[i].Raw, Timestamp: timestamp})
 	}
-	next, err = next.derive()
+	next, err := next.derive()
 	if err != nil { // the updates do not fit together
-		return s, refuse(InvalidProposal, "the changes of the participant list contradict each other or what is pending")
+		return s, refuse(InvalidProposal, "the changes contradict each other or what is pending")
 	}
 	return next, nil
 }
@@ -134,7 +145,7 @@ func sameOrigin(first, m *mls.Message) error {
 }
 
 // checkRoom bounds what may wait for a commit (H51, H52).
-func (s *State) checkRoom(env *Env, list []*mls.Message, by actor) error {
+func (s *State) checkRoom(env *Env, list []*mls.Message) error {
 	own := len(list)
 	for _, c := range s.group.Cached() {
 		if c.Sender == list[0].Public.Content.Sender {
@@ -150,29 +161,27 @@ func (s *State) checkRoom(env *Env, list []*mls.Message, by actor) error {
 	return nil
 }
 
-// checkProposal judges one proposal by its sender's rights. It serves both the
-// stand-alone proposal and the one a committer includes by value.
-func (s *State) checkProposal(env *Env, p *proposed, by actor) error {
-	if by.member && (!s.view.may(by.user) || s.view.leaving[by.leaf]) {
-		// UPD-10: one who is on the way out may hasten it, and nothing else.
-		if !s.leavesOwn(p, by) {
-			return refuse(NotAllowed, "the sender is about to leave")
-		}
-		return nil
+// checkProposal judges what policy does not: identities, and the last moves of
+// one who is on the way out. It serves both the stand-alone proposal and the one
+// a committer includes by value.
+func (s *State) checkProposal(env *Env, p *mls.Proposal, by actor) error {
+	if s.onTheWayOut(by) && !s.leavesOwn(p, by) {
+		return refuse(NotAllowed, "the sender is about to leave")
 	}
 	switch p.Type {
 	case mls.ProposalTypeUpdate:
 		return s.checkSameIdentity(env, by, &p.Update.LeafNode)
 	case mls.ProposalTypeAdd:
-		if _, err := env.identify(&p.Add.KeyPackage.LeafNode, s.clock); err != nil {
-			return err
-		}
+		_, err := env.identify(&p.Add.KeyPackage.LeafNode, s.clock)
+		return err
+	case mls.ProposalTypeGroupContextExtensions:
+		return s.checkContextExtensions(p.GroupContextExtensions)
 	}
-	return s.authorise(env, p, by)
+	return nil
 }
 
 // leavesOwn says whether a proposal takes one of its sender's own clients out.
-func (s *State) leavesOwn(p *proposed, by actor) bool {
+func (s *State) leavesOwn(p *mls.Proposal, by actor) bool {
 	switch p.Type {
 	case mls.ProposalTypeSelfRemove:
 		return true
@@ -198,9 +207,12 @@ func (s *State) checkSameIdentity(env *Env, by actor, leaf *mls.LeafNode) error 
 
 // classify turns an error of the MLS rules into a refusal. Errors of ours pass.
 func classify(err error) error {
+	var denied *policy.Denied
 	var unknown *mls.UnknownProposalError
 	var invalid *mls.ValidationError
 	switch {
+	case errors.As(err, &denied):
+		return refuse(NotAllowed, "%s", denied.Reason)
 	case errors.As(err, &unknown):
 		return &Refusal{Code: InvalidProposal, Description: "the commit refers to unknown proposals", Refs: unknown.Refs}
 	case errors.As(err, &invalid):
@@ -209,12 +221,13 @@ func classify(err error) error {
 			return r
 		}
 		return &Refusal{Code: InvalidProposal, Description: invalid.Clause + ": " + invalid.Reason, Refs: invalid.ProposalRefs}
+	case errors.Is(err, mimi.ErrBadUpdate), errors.Is(err, mimi.ErrMalformed), errors.Is(err, policy.ErrMalformed):
+		return refuse(InvalidProposal, "a proposal does not decode or cannot be applied")
 	case errors.Is(err, mls.ErrBadSignature), errors.Is(err, mls.ErrBadKey):
 		return refuse(NotAllowed, "a signature does not verify")
 	case errors.Is(err, mls.ErrNotMember), errors.Is(err, mls.ErrWrongGroup), errors.Is(err, mls.ErrWrongEpoch),
 		errors.Is(err, mls.ErrFutureEpoch), errors.Is(err, mls.ErrReInitialized), errors.Is(err, mls.ErrInvalidTree),
-		errors.Is(err, mls.ErrUnsupportedSuite), errors.Is(err, mimi.ErrBadCredential), errors.Is(err, mimi.ErrBadUpdate),
-		errors.Is(err, mimi.ErrMalformed):
+		errors.Is(err, mls.ErrUnsupportedSuite), errors.Is(err, mimi.ErrBadCredential):
 		return refuse(NotAllowed, "the MLS rules do not allow it")
 	}
 	return err

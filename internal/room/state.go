@@ -202,9 +202,3 @@ func decodePending(r *wire.Reader) (list []Pending) {
 	}
 	return list
 }
-
-// MayJoin says whether a user may bring a client of its own into the group by
-// external commit.
-func (s *State) MayJoin(u mimi.UserURI) bool {
-	return s.Frozen == "" && s.view.may(u) && s.view.list.Role(u) != 0 && s.view.rules.mayAddOwnClient(s.view.role(u))
-}

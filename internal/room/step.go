@@ -15,6 +15,7 @@
 package room
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -163,7 +164,8 @@ func Step(env *Env, s State, in Input, nowMS uint64) (State, Effects, error) {
 }
 
 func asRefusal(err error) (*Refusal, bool) {
-	r, ok := err.(*Refusal)
+	var r *Refusal
+	ok := errors.As(err, &r)
 	return r, ok
 }
 

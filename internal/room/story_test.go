@@ -16,7 +16,6 @@ import (
 	"hubbub/internal/room"
 	"hubbub/internal/room/roomtest"
 	"hubbub/mimi"
-	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
 
@@ -421,5 +420,3 @@ func describe(c room.Change) string {
 	}
 	return fmt.Sprintf("%d %s: %s %s\n", c.Seq, c.Actor.Handle(), c.Action, what)
 }
-
-var _ = policy.Member

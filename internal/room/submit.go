@@ -2,6 +2,7 @@ package room
 
 import (
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 	"hubbub/mls/wire"
 )
@@ -16,7 +17,7 @@ func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effect
 		return s, Effects{}, refuse(NotAllowed, "the sender belongs to another provider")
 	case string(m.GroupID) != string(s.group.GroupID()):
 		return s, Effects{}, refuse(NotAllowed, "the message belongs to another group")
-	case !s.view.may(in.Sender) || !s.active(in.Sender):
+	case !s.view.effective.IsParticipant(in.Sender) || !s.view.effective.IsActive(in.Sender):
 		return s, Effects{}, refuse(NotAllowed, "the sender is not an active participant")
 	case m.Epoch < s.group.Epoch():
 		r := refuse(EpochTooOld, "the room is in a later epoch")
@@ -24,12 +25,13 @@ func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effect
 		return s, Effects{}, r
 	case m.Epoch > s.group.Epoch():
 		return s, Effects{}, refuse(NotAllowed, "the epoch has not begun")
-	case !s.view.rules.maySend(s.view.role(in.Sender)):
-		return s, Effects{}, refuse(NotAllowed, "the sender's role may not send messages")
 	case len(in.message.Raw) > limit(env.Limits.MessageBytes, defaultMessageBytes):
 		return s, Effects{}, refuse(NotAllowed, "the message is too large")
 	case len(m.Ciphertext) == 0:
 		return s, Effects{}, refuse(NotAllowed, "the message is empty")
+	}
+	if err := policy.AuthorizeMessage(s.view.effective, in.Sender); err != nil {
+		return s, Effects{}, classify(err)
 	}
 	if err := s.checkAAD(m); err != nil {
 		return s, Effects{}, err

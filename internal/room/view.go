@@ -2,83 +2,70 @@ package room
 
 import (
 	"fmt"
-	"slices"
 
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
 
-// bannedRole is the role of users who are listed so that they stay out
-// (mimi-room-policy-03 §2, POL-1).
-const bannedRole = 1
-
-// view is what follows from a State's group: the participant list as committed,
-// which all indices refer to, and as it will be once what is pending has been
-// committed, by which later events are judged (D-26).
+// view is what follows from a State's group: the room as committed, which all
+// indices refer to, and as it will be once what is pending has been committed,
+// by which later events are judged (D-26).
 type view struct {
-	list      *mimi.ParticipantListData // committed
-	committed []Participant             // the same
-	effective *mimi.ParticipantListData // with the pending updates
-	leaving   map[mls.LeafIndex]bool    // leaves that a pending proposal removes
-	rules     *rules                    // the room's policy components
+	committed []Participant // of now
+	now       *policy.State
+	effective *policy.State          // now, if nothing is pending
+	leaving   map[mls.LeafIndex]bool // leaves that a pending proposal removes
 }
 
 // derive fills in the view after the group or its pending proposals changed.
 func (s State) derive() (State, error) {
-	v := &view{leaving: map[mls.LeafIndex]bool{}}
+	identities := make([]mimi.Identity, len(s.members))
+	for i, m := range s.members {
+		identities[i] = mimi.Identity{User: m.User, Client: m.Client}
+	}
+	v := &view{}
 	var err error
-	if v.list, err = participantList(s.group); err != nil {
-		return s, err
+	if v.now, err = policy.NewState(s.Room, s.group.Dictionary(), identities); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrBadState, err)
 	}
-	v.committed = participants(v.list)
-	if v.rules, err = loadRules(s.group.Dictionary()); err != nil {
-		return s, err
-	}
-	updates, err := listUpdates(cachedProposals(s.group))
-	if err != nil {
-		return s, err
-	}
-	if v.effective, err = v.list.Apply(updates...); err != nil {
-		return s, fmt.Errorf("%w: pending proposals: %w", ErrBadState, err)
-	}
-	for _, c := range s.group.Cached() {
-		switch c.Proposal.Type {
-		case mls.ProposalTypeRemove:
-			v.leaving[c.Proposal.Remove.Removed] = true
-		case mls.ProposalTypeSelfRemove:
-			v.leaving[c.Sender.LeafIndex] = true
+	v.committed, v.effective = participants(v.now.Participants), v.now
+	if cached := s.group.Cached(); len(cached) > 0 {
+		if v.effective, err = policy.EffectiveState(s.Room, s.group); err != nil {
+			return s, fmt.Errorf("%w: %w", ErrBadState, err)
 		}
+		v.leaving = leaving(cached)
 	}
 	s.view = v
 	return s, nil
 }
 
-// role is the effective role of a user: 0 if it is not listed.
-func (v *view) role(u mimi.UserURI) uint32 { return v.effective.Role(u) }
-
-// may says whether a user takes part: it is listed and not banned.
-func (v *view) may(u mimi.UserURI) bool {
-	r := v.role(u)
-	return r != 0 && r != bannedRole
+// leaving are the leaves that pending proposals remove.
+func leaving(cached []*mls.CachedProposal) map[mls.LeafIndex]bool {
+	leaves := map[mls.LeafIndex]bool{}
+	for _, c := range cached {
+		switch c.Proposal.Type {
+		case mls.ProposalTypeRemove:
+			leaves[c.Proposal.Remove.Removed] = true
+		case mls.ProposalTypeSelfRemove:
+			leaves[c.Sender.LeafIndex] = true
+		}
+	}
+	return leaves
 }
 
-// active says whether a user has a client in the group that is not leaving.
-func (s *State) active(u mimi.UserURI) bool {
-	return slices.ContainsFunc(s.members, func(m Member) bool {
-		return m.User == u && !s.view.leaving[m.Leaf]
-	})
+// onTheWayOut says whether a member has been removed by something pending, or
+// its user has: it may then hasten its leaving and do nothing else (UPD-9,
+// UPD-10).
+func (s *State) onTheWayOut(a actor) bool {
+	return a.member && (!s.view.effective.IsParticipant(a.user) || s.view.leaving[a.leaf])
 }
 
-func participantList(g *mls.PublicGroup) (*mimi.ParticipantListData, error) {
-	data, ok := g.Dictionary().Get(mimi.ComponentParticipantList)
-	if !ok {
-		return nil, fmt.Errorf("%w: no participant list", ErrBadState)
-	}
-	list, err := mimi.ParseParticipantList(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: participant list: %w", ErrBadState, err)
-	}
-	return list, nil
+// MayJoin says whether a user may bring a client of its own into the group by
+// external commit.
+func (s *State) MayJoin(u mimi.UserURI) bool {
+	return s.Frozen == "" && s.view.now.IsParticipant(u) && s.view.effective.IsParticipant(u) &&
+		s.view.effective.Can(u, policy.CanAddOwnClient)
 }
 
 func participants(list *mimi.ParticipantListData) []Participant {
@@ -96,13 +83,6 @@ type proposed struct {
 	ref    []byte // nil if by value
 }
 
-func cachedProposals(g *mls.PublicGroup) (list []proposed) {
-	for _, c := range g.Cached() {
-		list = append(list, proposed{c.Proposal, c.Sender, c.Ref})
-	}
-	return list
-}
-
 func resolvedProposals(c *mls.PublicCommit) (list []proposed) {
 	for _, p := range c.Proposals {
 		list = append(list, proposed{p.Proposal, p.Sender, p.Ref})
@@ -117,17 +97,4 @@ func (p *proposed) listUpdate() (*mimi.ParticipantListUpdate, error) {
 		return nil, nil
 	}
 	return mimi.ParseParticipantListUpdate(u.Data)
-}
-
-func listUpdates(list []proposed) (updates []*mimi.ParticipantListUpdate, err error) {
-	for i := range list {
-		u, err := list[i].listUpdate()
-		if err != nil {
-			return nil, err
-		}
-		if u != nil {
-			updates = append(updates, u)
-		}
-	}
-	return updates, nil
 }
