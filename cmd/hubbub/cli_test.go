@@ -59,7 +59,7 @@ func TestBadInput(t *testing.T) {
 		{"user add without provider", []string{"user", "add", "dora@b.localhost", "--socket", empty}, exitUnreachable, "", "running"},
 		{"enrol without a place", []string{"user", "enrol", "dora@b.localhost", "--server", "https://127.0.0.1:1"}, exitUsage, "where should the device live", "--state"},
 		{"enrol without a code", []string{"user", "enrol", "dora@b.localhost", "--server", "https://127.0.0.1:1", "--state", empty}, exitUsage, "one-time code", "--code-file"},
-		{"serve without config", []string{"serve"}, exitUsage, "config", ""},
+		{"serve without config", []string{"serve"}, exitUsage, "configuration file", "--config"},
 		{"serve with a missing config", []string{"serve", "--config", empty}, exitConfig, "nothing-here", ""},
 		{"serve with garbage", []string{"serve", "--config", garbage}, exitConfig, "", ""},
 		{"decode garbage", []string{"debug", "decode", garbage}, exitFailed, "nothing we know", ""},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 
 	"connectrpc.com/connect"
 
@@ -47,6 +48,9 @@ func usage(err error) error {
 // report prints an error as one line of cause and one of remedy, and returns
 // the exit code.
 func (c *cli) report(err error) int {
+	if errors.Is(err, syscall.EPIPE) {
+		return exitFailed // nobody is left to be told
+	}
 	f := explain(err)
 	style := term.StyleFor(c.err)
 	if f.cause != nil && f.cause.Error() != "" {

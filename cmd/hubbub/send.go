@@ -20,21 +20,21 @@ const maxTextBytes = 32 << 10
 
 // messageJSON is a message in the JSON output.
 type messageJSON struct {
-	Event      string           `json:"event,omitempty"`
-	ID         client.MessageID `json:"id"`
-	Room       mimi.RoomURI     `json:"room"`
-	Sender     mimi.UserURI     `json:"sender"`
-	Device     mimi.ClientURI   `json:"device"`
-	Text       string           `json:"text"`
-	Seq        uint64           `json:"seq"`
-	TimeMS     int64            `json:"time_ms"`
-	State      client.State     `json:"state"`
-	Reason     string           `json:"reason,omitempty"`
-	WaitingFor mimi.Domain      `json:"waiting_for,omitempty"`
+	Event      string         `json:"event,omitempty"`
+	ID         string         `json:"id"`
+	Room       mimi.RoomURI   `json:"room"`
+	Sender     mimi.UserURI   `json:"sender"`
+	Device     mimi.ClientURI `json:"device"`
+	Text       string         `json:"text"`
+	Seq        uint64         `json:"seq"`
+	TimeMS     int64          `json:"time_ms"`
+	State      client.State   `json:"state"`
+	Reason     string         `json:"reason,omitempty"`
+	WaitingFor mimi.Domain    `json:"waiting_for,omitempty"`
 }
 
 func messageToJSON(event string, m client.Message) messageJSON {
-	out := messageJSON{Event: event, ID: m.ID, Room: m.Room, Sender: m.Sender, Device: m.Device, Text: m.Text,
+	out := messageJSON{Event: event, ID: m.ID.String(), Room: m.Room, Sender: m.Sender, Device: m.Device, Text: m.Text,
 		Seq: m.Seq, TimeMS: m.Timestamp.UnixMilli(), State: m.State, Reason: m.Reason}
 	if m.WaitingFor != nil {
 		out.WaitingFor = m.WaitingFor.Provider

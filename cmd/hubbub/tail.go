@@ -17,6 +17,7 @@ func (c *cli) tailCmd() *cobra.Command {
 	var jsonl bool
 	var count int
 	var since int64
+	var until string
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "print what happens in one chat or all, until Ctrl-C",
@@ -25,6 +26,7 @@ func (c *cli) tailCmd() *cobra.Command {
 	w.flags(cmd, true)
 	cmd.Flags().BoolVar(&jsonl, "jsonl", false, "print one JSON document per line (the default where nobody watches)")
 	cmd.Flags().IntVar(&count, "count", 0, "stop after so many lines (0 = never)")
+	cmd.Flags().StringVar(&until, "until", "", "stop after a message with this text")
 	cmd.Flags().Int64Var(&since, "since", -1, "first print the messages of --room after this Seq (0 = all)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithCancel(cmd.Context())
@@ -34,7 +36,7 @@ func (c *cli) tailCmd() *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		t := &tailer{c: c, cl: cl, jsonl: jsonl || c.wantJSON(), left: count, names: map[mimi.RoomURI]string{}}
+		t := &tailer{c: c, cl: cl, jsonl: jsonl || c.wantJSON(), left: count, until: until, names: map[mimi.RoomURI]string{}}
 		events := cl.Events(ctx)
 		if w.room != "" || since >= 0 {
 			r, err := pickRoom(ctx, cl, w.room)
@@ -48,10 +50,10 @@ func (c *cli) tailCmd() *cobra.Command {
 				return err
 			}
 		}
+		if t.ended {
+			return nil
+		}
 		for ev := range events {
-			if t.ended {
-				break
-			}
 			if err := t.event(ctx, ev); err != nil {
 				return err
 			}
@@ -70,7 +72,8 @@ type tailer struct {
 	cl    *client.Client
 	room  mimi.RoomURI // only this one; "" = all
 	jsonl bool
-	left  int // lines still to print; 0 from the start = no end
+	left  int    // lines still to print; 0 from the start = no end
+	until string // text of the message to stop after; "" = no such
 	ended bool
 	names map[mimi.RoomURI]string
 	upTo  uint64 // messages of room up to this Seq are printed already
@@ -87,6 +90,7 @@ func (t *tailer) replay(ctx context.Context, after uint64) error {
 			break
 		}
 		t.upTo = max(t.upTo, m.Seq)
+		t.ended = t.ended || m.Text == t.until && t.until != ""
 		if err := t.print(ctx, m.Room, messageToJSON("message", m), messageLine(m)); err != nil {
 			return err
 		}
@@ -124,6 +128,7 @@ func (t *tailer) event(ctx context.Context, ev client.Event) error {
 		if e.Message.Room == t.room && e.Message.Seq != 0 && e.Message.Seq <= t.upTo {
 			return nil
 		}
+		t.ended = t.ended || e.Message.Text == t.until && t.until != ""
 		return t.print(ctx, e.Message.Room, messageToJSON("message", e.Message), messageLine(e.Message))
 	case client.MessageChanged:
 		return t.print(ctx, e.Message.Room, messageToJSON("state", e.Message), "own message "+stateText(e.Message))

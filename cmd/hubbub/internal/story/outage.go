@@ -2,6 +2,7 @@ package story
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,6 +26,9 @@ func (s *stage) hubDies(ctx context.Context) error {
 	if err := s.env.Kill(string(hub)); err != nil {
 		return err
 	}
+	if err := s.checkDown(ctx, hub); err != nil {
+		return err
+	}
 	for _, w := range []struct {
 		by   *device
 		text string
@@ -37,6 +41,20 @@ func (s *stage) hubDies(ctx context.Context) error {
 		return err
 	}
 	return s.otherHubWorks(ctx)
+}
+
+// checkDown asks a killed provider whether it still answers.
+func (s *stage) checkDown(ctx context.Context, d mimi.Domain) error {
+	admin, err := s.env.Admin(d)
+	if err != nil {
+		return err
+	}
+	answers := "does not answer"
+	if admin.Ready(ctx) == nil {
+		answers = "answers"
+	}
+	s.expect(string(d), "does not answer", answers)
+	return nil
 }
 
 // survivors are the witnesses whose provider is not the hub.
@@ -76,7 +94,7 @@ func (s *stage) sayIntoOutage(ctx context.Context, by *device, text string) erro
 	if err != nil {
 		return err
 	}
-	s.expect(by.name+"'s message", describe(client.Queued, &client.PeerStatus{Provider: hub}), describe(m.State, m.WaitingFor))
+	s.expect(fmt.Sprintf("%s: %q", by.name, text), describe(client.Queued, &client.PeerStatus{Provider: hub}), describe(m.State, m.WaitingFor))
 	s.pending = append(s.pending, waiting{by, m})
 	return nil
 }
@@ -109,6 +127,10 @@ func (s *stage) compareRemembered(ctx context.Context) error {
 			lines := append([]string{x.pos.String()}, x.participants...)
 			lines = append(append(lines, x.history...), x.log...)
 			return strings.Join(append(lines, x.messages...), "\n")
+		}
+		if w.User().Domain() != s.bob.User().Domain() || w == s.bob {
+			s.now.Positions = append(s.now.Positions, Position{Room: s.lunch, Name: lunchName, Provider: w.User().Domain(),
+				Seq: now.pos.Seq, Hash: hex.EncodeToString(now.pos.Hash[:])})
 		}
 		s.check(fmt.Sprintf("%s reads everything from %s without the hub (%d messages)", w.name, now.who, len(now.messages)),
 			Value{"before", all(before)}, Value{"now", all(now)})
@@ -185,7 +207,7 @@ func (s *stage) removeCathy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.note("Cathy is told: removed at Seq %d", removed.Seq)
+	s.note("Cathy is told: removed at Seq %d, by %s", removed.Seq, removed.By.Handle())
 	s.cathyIn = false
 	m, err := s.sayTo(ctx, s.alice, s.lunch, "Now that she is gone: the cake is a surprise.", s.listeners(s.alice)...)
 	if err != nil {
@@ -198,20 +220,32 @@ func (s *stage) removeCathy(ctx context.Context) error {
 	if err := s.cathyMissed(ctx, "now"); err != nil {
 		return err
 	}
-	if s.cathy.User().Domain() != s.bob.User().Domain() {
-		s.expect("the copy at "+string(s.cathy.User().Domain())+" ends at the removal",
-			fmt.Sprintf("Seq %d", removed.Seq), s.lastAt(ctx, s.cathy, s.lunch))
+	if at := s.cathy.User().Domain(); at != s.bob.User().Domain() {
+		last, err := s.lastAt(ctx, at, s.lunch)
+		if err != nil {
+			return err
+		}
+		s.expect("the copy at "+string(at)+" ends at the removal", fmt.Sprintf("Seq %d", removed.Seq), last)
 	}
 	return s.cathyPosts(ctx)
 }
 
-// lastAt is how far a provider's copy of a room goes.
-func (s *stage) lastAt(ctx context.Context, d *device, room mimi.RoomURI) string {
-	info, err := d.Room(ctx, room)
+// lastAt is how far a provider's copy of a room goes, as its operator sees it.
+func (s *stage) lastAt(ctx context.Context, at mimi.Domain, room mimi.RoomURI) (string, error) {
+	admin, err := s.env.Admin(at)
 	if err != nil {
-		return "refused: " + err.Error()
+		return "", err
 	}
-	return fmt.Sprintf("Seq %d", info.Pos.Seq)
+	status, err := admin.Status(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking the operator of %s: %w", at, err)
+	}
+	for _, r := range status.GetRooms() {
+		if r.GetRoom() == string(room) {
+			return fmt.Sprintf("Seq %d", r.GetHead().GetSeq()), nil
+		}
+	}
+	return "no copy", nil
 }
 
 // cathyMissed looks for what was said after Cathy's removal in her own copy and
@@ -246,7 +280,7 @@ func (s *stage) cathyPosts(ctx context.Context) error {
 			outcome = string(m.State)
 		}
 	} else {
-		s.note("Cathy is told: %v", err)
+		s.note("when she posts, her device says: %v", err)
 	}
 	s.expect("Cathy posts: the message is", "refused", outcome)
 	return nil

@@ -175,7 +175,7 @@ func (s *stage) heard(ctx context.Context, by *device, room mimi.RoomURI, m clie
 		}
 		values = append(values, Value{l.name, render(got)})
 	}
-	s.check(fmt.Sprintf("%s's message at Seq %d, as each has it", by.name, posted.Seq), values...)
+	s.check(fmt.Sprintf("Seq %d  %s: %q", posted.Seq, by.name, posted.Text), values...)
 	return posted, nil
 }
 

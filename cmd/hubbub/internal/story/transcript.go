@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,21 +102,37 @@ func (t *Transcript) comparison(c Comparison) {
 	fmt.Fprintln(t.w, "    "+t.style.Good("✓")+" "+c.What+detail)
 }
 
-// positions prints where each provider stands, one line per room.
+// positions prints where each provider stands: a row per room, a column per
+// provider. A provider without the room, or one that was not asked, has a dash.
 func (t *Transcript) positions(all []Position) {
-	last := map[mimi.RoomURI][]string{}
-	var order []mimi.RoomURI
-	names := map[mimi.RoomURI]string{}
+	if len(all) == 0 {
+		return
+	}
+	heading, rooms := []string{"POSITION"}, []string{}
+	at := map[string]string{}
 	for _, p := range all {
-		if last[p.Room] == nil {
-			order = append(order, p.Room)
+		if !slices.Contains(heading, string(p.Provider)) {
+			heading = append(heading, string(p.Provider))
 		}
-		names[p.Room] = p.Name
-		last[p.Room] = append(last[p.Room], fmt.Sprintf("%s %s", p.Provider, p.short()))
+		if !slices.Contains(rooms, p.Name) {
+			rooms = append(rooms, p.Name)
+		}
+		at[p.Name+string(p.Provider)] = p.short()
 	}
-	for _, room := range order {
-		fmt.Fprintln(t.w, "      "+t.style.Dim("position of "+names[room]+": "+strings.Join(last[room], "  ")))
+	slices.Sort(heading[1:])
+	var rows [][]string
+	for _, room := range rooms {
+		row := []string{room}
+		for _, provider := range heading[1:] {
+			place, ok := at[room+provider]
+			if !ok {
+				place = "-"
+			}
+			row = append(row, place)
+		}
+		rows = append(rows, row)
 	}
+	term.Table(t.w, "      ", heading, rows)
 }
 
 // End prints the sum of the story.

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hubbub/client"
+	"hubbub/cmd/hubbub/internal/story"
+)
+
+// TestMain lets the test binary stand in for the command: hubbub dev starts its
+// providers as children of its own executable.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// shortDir is a directory with a path short enough for Unix sockets.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "hub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "d")
+}
+
+// TestStory plays the whole story, providers as processes, SIGKILL included.
+func TestStory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for _, providers := range []string{"2", "3", "5"} {
+		t.Run(providers, func(t *testing.T) {
+			dir := shortDir(t)
+			code, out, errs := call(t, "", "dev", "--exit", "--json", "--providers", providers, "--dir", dir)
+			var r story.Report
+			if err := json.Unmarshal([]byte(out), &r); err != nil {
+				t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
+			}
+			for _, s := range r.Steps {
+				if s.Error != "" {
+					t.Errorf("%d %s: %s", s.Number, s.Name, s.Error)
+				}
+				for _, c := range s.Comparisons {
+					if !c.Equal {
+						t.Errorf("%d %s: %s: %v", s.Number, s.Name, c.What, c.Values)
+					}
+				}
+			}
+			if code != exitOK || !r.OK || len(r.NotRun) != 0 || r.Comparisons < 40 {
+				t.Errorf("exit %d, ok %t, %d comparisons, not run: %v: %s", code, r.OK, r.Comparisons, r.NotRun, errs)
+			}
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Errorf("something was left behind: %v", err)
+			}
+		})
+	}
+}
+
+// screen is an output that a test waits on.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	grew chan struct{}
+}
+
+func newScreen() *screen { return &screen{grew: make(chan struct{})} }
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.grew)
+	s.grew = make(chan struct{})
+	return s.text.Write(b)
+}
+
+func (s *screen) look() (string, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String(), s.grew
+}
+
+// until waits until the screen shows a text.
+func (s *screen) until(t *testing.T, want string) {
+	t.Helper()
+	timeout := time.After(60 * time.Second)
+	for {
+		text, grew := s.look()
+		if strings.Contains(text, want) {
+			return
+		}
+		select {
+		case <-grew:
+		case <-timeout:
+			t.Fatalf("no %q on the screen:\n%s", want, text)
+		}
+	}
+}
+
+// TestTakePart does what a person does with several terminals.
+func TestTakePart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir := shortDir(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	tv, ended := newScreen(), make(chan int, 1)
+	go func() {
+		ended <- run(ctx, func() {}, []string{"dev", "--dir", dir}, strings.NewReader(""), tv, tv)
+	}()
+	defer func() { interrupt(); <-ended }()
+	tv.until(t, "Ctrl-C ends everything")
+
+	ok := func(stdin string, args ...string) string {
+		t.Helper()
+		code, out, errs := call(t, stdin, append(args, "--dir", dir)...)
+		if code != exitOK {
+			t.Fatalf("%v: exit %d: %s%s", args, code, out, errs)
+		}
+		return out
+	}
+	refused := func(want int, say string, args ...string) {
+		t.Helper()
+		code, out, errs := call(t, "", append(args, "--dir", dir)...)
+		if code != want || !strings.Contains(errs, say) {
+			t.Errorf("%v: exit %d, want %d with %q: %s%s", args, code, want, say, out, errs)
+		}
+	}
+	bob := []string{"--as", "bob@b.localhost", "--room", "Lunch"}
+	with := func(who []string, verb ...string) []string { return append(verb, who...) }
+
+	t.Run("one environment per directory", func(t *testing.T) {
+		refused(exitFailed, "already running", "dev", "--exit")
+	})
+	t.Run("rooms", func(t *testing.T) {
+		var rooms []roomJSON
+		if err := json.Unmarshal([]byte(ok("", "room", "list", "--as", "bob@b.localhost")), &rooms); err != nil || len(rooms) != 2 {
+			t.Errorf("%d rooms, want 2: %v", len(rooms), err)
+		}
+		var changes []changeJSON
+		if err := json.Unmarshal([]byte(ok("", with(bob, "room", "history")...)), &changes); err != nil || len(changes) < 4 {
+			t.Errorf("%d changes: %v", len(changes), err)
+		}
+		refused(exitFailed, "no chat", "room", "show", "--as", "bob@b.localhost", "--room", "Dinner")
+	})
+	t.Run("send and read across providers", func(t *testing.T) {
+		var m messageJSON
+		if err := json.Unmarshal([]byte(ok("", with(bob, "send", "hello", "from", "a", "terminal")...)), &m); err != nil || m.State != client.Posted {
+			t.Fatalf("state %q, want posted: %v", m.State, err)
+		}
+		out := ok("", "tail", "--as", "alice@a.localhost", "--room", "Lunch", "--since", "0", "--count", "1000", "--until", "hello from a terminal")
+		if !strings.Contains(out, "hello from a terminal") {
+			t.Errorf("alice did not read it: %s", out)
+		}
+	})
+	t.Run("chat over pipes, its device in use, a further device", func(t *testing.T) {
+		in, keyboard := io.Pipe()
+		chat, left := newScreen(), make(chan int, 1)
+		go func() {
+			left <- run(t.Context(), func() {}, append(with(bob, "chat", "--device", "phone"), "--dir", dir), in, chat, chat)
+		}()
+		chat.until(t, "hello from a terminal")
+		io.WriteString(keyboard, "typed in the chat\n")
+		chat.until(t, "posted")
+		refused(exitFailed, "--device", with(bob, "send", "--device", "phone", "never")...)
+		ok("", with(bob, "send", "--device", "tablet", "from the tablet")...)
+		chat.until(t, "from the tablet")
+		keyboard.Close()
+		if code := <-left; code != exitOK {
+			text, _ := chat.look()
+			t.Errorf("chat left with %d: %s", code, text)
+		}
+	})
+	t.Run("outage", func(t *testing.T) {
+		ok("", "dev", "kill", "a")
+		refused(exitFailed, "not running", "dev", "stop", "a")
+		var m messageJSON
+		if err := json.Unmarshal([]byte(ok("", with(bob, "send", "--wait", "1s", "into the outage")...)), &m); err != nil || m.State != client.Queued {
+			t.Errorf("state %q, want queued: %v", m.State, err)
+		}
+		refused(exitUnreachable, "", "room", "list", "--as", "alice@a.localhost")
+		ok("", "dev", "start", "a")
+		out := ok("", "tail", "--as", "alice@a.localhost", "--room", "Lunch", "--since", "0", "--count", "1000", "--until", "into the outage")
+		if n := strings.Count(out, "into the outage"); n != 1 {
+			t.Errorf("the message came %d times", n)
+		}
+	})
+	t.Run("removed people are told", func(t *testing.T) {
+		var rooms []roomJSON
+		if err := json.Unmarshal([]byte(ok("", "room", "list", "--as", "cathy@c.localhost")), &rooms); err != nil || len(rooms) != 1 || rooms[0].Participant {
+			t.Fatalf("cathy's rooms: %+v, %v", rooms, err)
+		}
+		refused(exitDenied, "not a member", "send", "--as", "cathy@c.localhost", "--room", string(rooms[0].Room), "let me in")
+	})
+	t.Run("users", func(t *testing.T) {
+		ok("", "user", "add", "dora@b.localhost")
+		refused(exitFailed, "", "user", "add", "dora@b.localhost")
+		ok("", "user", "enrol", "dora@b.localhost")
+		ok("", "room", "create", "Tea", "--as", "dora@b.localhost", "--add", "alice@a.localhost")
+		ok("", "send", "--as", "dora@b.localhost", "the kettle is on")
+	})
+
+	interrupt()
+	if code := <-ended; code != exitOK {
+		text, _ := tv.look()
+		t.Errorf("dev ended with %d: %s", code, text)
+	}
+	ended <- 0
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("something was left behind: %v", err)
+	}
+}
