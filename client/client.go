@@ -24,6 +24,10 @@ type Options struct {
 	KeyPackages int
 	// Now tells the time; nil = time.Now.
 	Now func() time.Time
+
+	// testingOnlyStep is asked before and after each durable step is committed;
+	// an error stops the device there, as the end of the process would.
+	testingOnlyStep func(committed bool) error
 }
 
 // Client is one device of one user, open. It is safe for concurrent use.

@@ -187,14 +187,29 @@ func (c *Client) stepLocked(fn func(b *batch) error) error {
 			return fmt.Errorf("device state: %w", err)
 		}
 	}
+	if err := c.testingStop(false); err != nil {
+		tx.Rollback()
+		return err
+	}
 	if err := tx.Commit(); err != nil {
 		return c.unknownOutcome(err)
+	}
+	if err := c.testingStop(true); err != nil {
+		return err
 	}
 	for uri, r := range b.rooms {
 		c.rooms[uri] = r
 	}
 	c.finish(b)
 	return nil
+}
+
+func (c *Client) testingStop(committed bool) error {
+	if c.opts.testingOnlyStep == nil {
+		return nil
+	}
+	c.fatal = c.opts.testingOnlyStep(committed)
+	return c.fatal
 }
 
 // unknownOutcome follows a commit that failed: it may have happened. What is in
