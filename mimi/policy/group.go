@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"hubbub/mimi"
 	"hubbub/mls"
@@ -12,50 +14,49 @@ import (
 // in the members. The error wraps [ErrMalformed], [mimi.ErrMalformed] or
 // [mimi.ErrBadCredential].
 func StateOf(room mimi.RoomURI, g *mls.PublicGroup) (*State, error) {
-	var members []mimi.Identity
-	for _, m := range g.Members() {
-		id, err := mimi.ClaimedIdentity(&m.Leaf.Credential)
-		if err != nil {
-			return nil, fmt.Errorf("mimi/policy: leaf %d: %w", m.Index, err)
-		}
-		members = append(members, id)
+	members, err := membersOf(g, nil)
+	if err != nil {
+		return nil, err
 	}
 	return NewState(room, g.Dictionary(), members)
 }
 
 // EffectiveState is the room as it will be once everything pending in its group is
-// committed, except that clients about to be added do not count yet (D-26, RS-3).
+// committed, except that clients about to be added do not count yet (D-26, RS-3). The
+// error wraps [mimi.ErrBadUpdate] if what is pending cannot be committed together.
 func EffectiveState(room mimi.RoomURI, g *mls.PublicGroup) (*State, error) {
-	d := g.Dictionary()
-	updates := make(map[mls.ComponentID][][]byte)
-	var order []mls.ComponentID
-	leaving := make(map[mls.LeafIndex]bool)
+	d, leaving, err := pendingData(g)
+	if err != nil {
+		return nil, err
+	}
+	members, err := membersOf(g, leaving)
+	if err != nil {
+		return nil, err
+	}
+	return NewState(room, d, members)
+}
+
+// prospectiveState is EffectiveState with the clients about to be added.
+func prospectiveState(room mimi.RoomURI, g *mls.PublicGroup) (*State, error) {
+	s, err := EffectiveState(room, g)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range g.Cached() {
-		switch p := c.Proposal; p.Type {
-		case mls.ProposalTypeAppDataUpdate:
-			if p.AppDataUpdate.Op == mls.AppDataUpdateOpRemove {
-				d.Delete(p.AppDataUpdate.Component)
-				continue
-			}
-			id := p.AppDataUpdate.Component
-			if updates[id] == nil {
-				order = append(order, id)
-			}
-			updates[id] = append(updates[id], p.AppDataUpdate.Data)
-		case mls.ProposalTypeRemove:
-			leaving[p.Remove.Removed] = true
-		case mls.ProposalTypeSelfRemove:
-			leaving[c.Sender.LeafIndex] = true
+		if c.Proposal.Type != mls.ProposalTypeAdd {
+			continue
 		}
-	}
-	for _, id := range order {
-		old, exists := d.Get(id)
-		data, err := Components().Update(id, old, exists, updates[id])
+		id, err := mimi.ClaimedIdentity(&c.Proposal.Add.KeyPackage.LeafNode.Credential)
 		if err != nil {
-			return nil, fmt.Errorf("mimi/policy: pending proposals: %w", err)
+			return nil, err
 		}
-		d.Set(id, data)
+		s.Members = append(s.Members, id)
 	}
+	return s.indexed(), nil
+}
+
+// membersOf names the clients in a group, without those at the leaves given.
+func membersOf(g *mls.PublicGroup, leaving map[mls.LeafIndex]bool) ([]mimi.Identity, error) {
 	var members []mimi.Identity
 	for _, m := range g.Members() {
 		id, err := mimi.ClaimedIdentity(&m.Leaf.Credential)
@@ -66,12 +67,69 @@ func EffectiveState(room mimi.RoomURI, g *mls.PublicGroup) (*State, error) {
 			members = append(members, id)
 		}
 	}
-	return NewState(room, d, members)
+	return members, nil
+}
+
+// pendingData applies what is pending to the application data, and says which leaves
+// are about to be removed. Like a commit, it takes either one removal of a component or
+// updates of it (EXT-6).
+func pendingData(g *mls.PublicGroup) (*mls.AppDataDictionary, map[mls.LeafIndex]bool, error) {
+	d, leaving := g.Dictionary(), make(map[mls.LeafIndex]bool)
+	updates, removed := make(map[mls.ComponentID][][]byte), make(map[mls.ComponentID]bool)
+	for _, c := range g.Cached() {
+		switch p := c.Proposal; p.Type {
+		case mls.ProposalTypeAppDataUpdate:
+			u := p.AppDataUpdate
+			remove := u.Op == mls.AppDataUpdateOpRemove
+			if removed[u.Component] || remove && updates[u.Component] != nil {
+				return nil, nil, fmt.Errorf("%w: component %v is to be removed and changed", mimi.ErrBadUpdate, u.Component)
+			}
+			if removed[u.Component] = remove; !remove {
+				updates[u.Component] = append(updates[u.Component], u.Data)
+			}
+		case mls.ProposalTypeRemove:
+			leaving[p.Remove.Removed] = true
+		case mls.ProposalTypeSelfRemove:
+			leaving[c.Sender.LeafIndex] = true
+		}
+	}
+	return d, leaving, applyPending(d, updates, removed)
+}
+
+// applyPending changes d. Components do not depend on each other, so the order does not
+// matter.
+func applyPending(d *mls.AppDataDictionary, updates map[mls.ComponentID][][]byte, removed map[mls.ComponentID]bool) error {
+	logic := Components()
+	for id, list := range updates {
+		old, exists := d.Get(id)
+		data, err := logic.Update(id, old, exists, list)
+		if err != nil {
+			return fmt.Errorf("mimi/policy: pending proposals: %w", err)
+		}
+		d.Set(id, data)
+	}
+	for id, gone := range removed {
+		if !gone {
+			continue
+		}
+		old, exists := d.Get(id)
+		if !exists {
+			return fmt.Errorf("%w: component %v is not there to be removed", mimi.ErrBadUpdate, id)
+		}
+		if err := logic.Remove(id, old); err != nil {
+			return fmt.Errorf("mimi/policy: pending proposals: %w", err)
+		}
+		d.Delete(id)
+	}
+	return nil
 }
 
 // JudgeProposals says whether a bundle of verified proposals, all of one sender, is
-// allowed in the room. G is the group before they are cached. A refusal is a *[Denied];
-// any other error means that they make no sense.
+// allowed in the room: its sender may ask for it, and it can be committed together with
+// all that is pending. The latter matters because the next commit has to cover all of it
+// (UPD-17): proposals that exclude each other would close the room. G is the group before
+// they are cached. A refusal is a *[Denied]; any other error means that they make no
+// sense.
 func JudgeProposals(room mimi.RoomURI, g *mls.PublicGroup, bundle ...*mls.CachedProposal) error {
 	if len(bundle) == 0 {
 		return nil
@@ -99,7 +157,29 @@ func JudgeProposals(room mimi.RoomURI, g *mls.PublicGroup, bundle ...*mls.Cached
 		}
 		changes = append(changes, more...)
 	}
-	return AuthorizeProposals(effective, by, changes)
+	if err := AuthorizeProposals(effective, by, changes); err != nil {
+		return err
+	}
+	return checkCommittable(room, g, bundle)
+}
+
+// checkCommittable judges the room that committing everything pending would lead to.
+func checkCommittable(room mimi.RoomURI, g *mls.PublicGroup, bundle []*mls.CachedProposal) error {
+	was, err := StateOf(room, g)
+	if err != nil {
+		return err
+	}
+	for _, p := range bundle {
+		g = g.WithProposal(p)
+	}
+	is, err := prospectiveState(room, g)
+	if errors.Is(err, mimi.ErrBadUpdate) {
+		return deny("the proposals cannot be committed together with those that are pending")
+	}
+	if err != nil {
+		return err
+	}
+	return Transition(was, is)
 }
 
 // JudgeCommit says whether a verified commit is allowed in the room. Before is the group
@@ -129,6 +209,9 @@ func JudgeCommit(room mimi.RoomURI, before *mls.PublicGroup, c *mls.PublicCommit
 	if err := checkIdentities(was, is, c, committer); err != nil {
 		return err
 	}
+	if err := checkExtensions(room, c.Next); err != nil {
+		return err
+	}
 	commit := Commit{Before: was, Effective: effective, After: is, Committer: Actor{User: committer.User}, ByValue: changes}
 	return commit.Authorize()
 }
@@ -156,6 +239,26 @@ func byValue(before *mls.PublicGroup, list *mimi.ParticipantListData, c *mls.Pub
 		changes = append(changes, more...)
 	}
 	return changes, nil
+}
+
+// checkExtensions demands that the hub can still propose (RS-6) and that the members
+// still have to understand the room's own data and how it changes (H53): without that,
+// a new set of extensions could rewrite the data unseen (EXT-9).
+func checkExtensions(room mimi.RoomURI, next *mls.PublicGroup) error {
+	required, err := next.Context().Extensions.RequiredCapabilities()
+	if err != nil {
+		return err
+	}
+	if required == nil || !slices.Contains(required.Extensions, mls.ExtensionTypeAppDataDictionary) ||
+		!slices.Contains(required.Proposals, mls.ProposalTypeAppDataUpdate) {
+		return deny("the group would no longer require what the room is made of")
+	}
+	for _, s := range next.ExternalSenders() {
+		if d, err := mimi.ProviderIdentity(&s.Credential); err == nil && d == room.Domain() {
+			return nil
+		}
+	}
+	return deny("the hub would no longer be an external sender")
 }
 
 // checkIdentities demands that the members afterwards are those before, without the

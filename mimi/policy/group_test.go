@@ -219,6 +219,78 @@ func TestLeave(t *testing.T) {
 	commitLeave(t, a, b, next)
 }
 
+// TestPendingConflicts keeps proposals out that no commit could cover together with
+// those accepted before: they would close the room (UPD-17).
+func TestPendingConflicts(t *testing.T) {
+	list := func(u mimi.ParticipantListUpdate) mls.Proposal { return update(t, mimi.ComponentParticipantList, &u) }
+	rename := func(name string) mls.Proposal {
+		return update(t, mimi.ComponentRoomMetadata, &mimi.RoomMetaData{Room: room, Name: name})
+	}
+	removal := mls.Proposal{Type: mls.ProposalTypeAppDataUpdate,
+		AppDataUpdate: &mls.AppDataUpdate{Component: mimi.ComponentRoomMetadata, Op: mls.AppDataUpdateOpRemove}}
+	for _, tc := range []struct {
+		name          string
+		first, second mls.Proposal // of alice, then of bob, who is an admin too
+		words         string
+	}{
+		{"names of two", rename("x"), rename("y"), "together with those that are pending"},
+		{"name, then none", rename("x"), removal, "together with those that are pending"},
+		{"none, then a name", removal, rename("x"), "together with those that are pending"},
+		{"the same user twice", list(*listed(cathy)), list(*listed(cathy)), "listed already"},
+		{"name and user", rename("x"), list(*listed(cathy)), ""},
+		{"two users", list(*listed(cathy)), list(*listed(dave)), ""},
+		{"user, then roles", list(*listed(cathy)), update(t, mimi.ComponentRolesList, &RoleData{Roles: DefaultRoles().Roles[:4:4]}), ""},
+		{"user, then other roles", list(*listed(cathy)), update(t, mimi.ComponentRolesList, otherRoles()), "roles and participants"},
+		{"list removal that leaves clients", rename("x"), list(mimi.ParticipantListUpdate{Removed: []uint32{0}}), "without being a participant"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, b, _ := withBob(t)
+			promoted, err := a.commit(t, mls.CommitOptions{Proposals: []mls.Proposal{
+				list(mimi.ParticipantListUpdate{ChangedRoles: []mimi.RoleChange{{UserIndex: 1, Role: Admin}}})}})
+			checkDenied(t, err, "")
+			got, err := b.group.Process(promoted.Message())
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.group, b.group = promoted.Merge(), got.(*mls.CommitReceived).Merge()
+			hub, err := a.propose(t, a.group.Public(), tc.first)
+			checkDenied(t, err, "")
+			_, err = b.propose(t, hub, tc.second)
+			checkDenied(t, err, tc.words)
+		})
+	}
+}
+
+func otherRoles() *RoleData {
+	d := DefaultRoles()
+	d.Roles[2].Description = "other"
+	return d
+}
+
+// TestExtensionsKept is H53: no commit may cut the hub off or free members from
+// understanding the room's data.
+func TestExtensionsKept(t *testing.T) {
+	a, _, _ := withBob(t)
+	x := a.group.Context().Extensions
+	for name, tc := range map[string]struct {
+		x     mls.Extensions
+		words string
+	}{
+		"the same":                 {x, ""},
+		"without the hub":          {x.Without(mls.ExtensionTypeExternalSenders), "no longer be an external sender"},
+		"without the requirements": {x.Without(mls.ExtensionTypeRequiredCapabilities), "no longer require"},
+	} {
+		_, err := a.commit(t, mls.CommitOptions{Proposals: []mls.Proposal{{Type: mls.ProposalTypeGroupContextExtensions,
+			GroupContextExtensions: &mls.GroupContextExtensions{Extensions: tc.x}}}})
+		if tc.words == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if tc.words != "" {
+			checkDenied(t, err, tc.words)
+		}
+	}
+}
+
 // commitLeave hands alice what the hub has cached, and judges her commit.
 func commitLeave(t *testing.T, a, b *party, hub *mls.PublicGroup) {
 	t.Helper()
