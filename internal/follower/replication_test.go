@@ -44,7 +44,7 @@ func TestStory(t *testing.T) {
 		w.setDown("a.localhost", true)
 		a.kill()
 		posted = bob.write(store.SubmitMessage, bob.Post("are you there?"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if s := bob.submission(posted.Txn); s.State != store.Queued || s.LastError == "" {
 			t.Errorf("submission %+v, want queued with the reason", s)
 		}
@@ -141,7 +141,7 @@ func faults(t *testing.T, seed uint64) {
 		}
 		switch w.rand.IntN(6) {
 		case 0:
-			time.Sleep(time.Duration(w.rand.IntN(2000)) * time.Millisecond)
+			pass(time.Duration(w.rand.IntN(2000)) * time.Millisecond)
 		case 1:
 			p := w.providers[w.order[w.rand.IntN(len(w.order))]]
 			w.setDown(p.domain, true)
@@ -158,7 +158,7 @@ func faults(t *testing.T, seed uint64) {
 			p.follower.PeerAlive(q)
 		}
 	}
-	time.Sleep(10 * time.Minute) // the longest backoff and then some
+	pass(10 * time.Minute) // the longest backoff and then some
 	synctest.Wait()
 	w.checkEqual("b.localhost", "c.localhost")
 	for _, o := range open {
@@ -204,3 +204,6 @@ func (w *world) setFaults(p float64) {
 	defer w.mu.Unlock()
 	w.faults = p
 }
+
+// pass lets virtual time go by.
+func pass(d time.Duration) { <-time.After(d) }
