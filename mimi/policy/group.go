@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -129,7 +128,8 @@ func applyPending(d *mls.AppDataDictionary, updates map[mls.ComponentID][][]byte
 // all that is pending. The latter matters because the next commit has to cover all of it
 // (UPD-17): proposals that exclude each other would close the room. G is the group before
 // they are cached. A refusal is a *[Denied]; any other error means that they make no
-// sense.
+// sense, one that wraps [mimi.ErrBadUpdate] that they contradict each other or what is
+// pending.
 func JudgeProposals(room mimi.RoomURI, g *mls.PublicGroup, bundle ...*mls.CachedProposal) error {
 	if len(bundle) == 0 {
 		return nil
@@ -173,9 +173,6 @@ func checkCommittable(room mimi.RoomURI, g *mls.PublicGroup, bundle []*mls.Cache
 		g = g.WithProposal(p)
 	}
 	is, err := prospectiveState(room, g)
-	if errors.Is(err, mimi.ErrBadUpdate) {
-		return deny("the proposals cannot be committed together with those that are pending")
-	}
 	if err != nil {
 		return err
 	}
