@@ -18,6 +18,9 @@ const (
 	providers    = 3
 	messageBytes = 200
 	manyRooms    = 50
+	// manySenders is how many clients post to the many rooms, each to its own
+	// share of them: a follower sends one client's posts one after the other.
+	manySenders = 8
 	// keyPackages is the stock of each receiving client: one for each room it
 	// is added to, and some to spare.
 	keyPackages = 80
@@ -35,9 +38,15 @@ type pace struct {
 }
 
 var (
-	quickPace = pace{single: 6 * time.Second, posting: 4 * time.Second, drain: 7 * time.Second, writers: 16, window: 512}
-	fullPace  = pace{single: 30 * time.Second, posting: 20 * time.Second, drain: 60 * time.Second, writers: 16, window: 1024}
+	quickPace = pace{single: 6 * time.Second, posting: 4 * time.Second, drain: 7 * time.Second, writers: 16, window: 96}
+	fullPace  = pace{single: 30 * time.Second, posting: 20 * time.Second, drain: 60 * time.Second, writers: 16, window: 256}
 )
+
+// target is a room with the client that posts to it.
+type target struct {
+	room mimi.RoomURI
+	by   *client.Client
+}
 
 // Options say how to run.
 type Options struct {
@@ -50,11 +59,12 @@ type Options struct {
 // which mu keeps apart from the posting ones.
 type bench struct {
 	env                *devenv.Env
-	alice, bob, cathy  *client.Client
+	alice, cathy       *client.Client
+	bobs               []*client.Client // the senders; the first one posts to one
 	pace               pace
 	progress           func(format string, args ...any)
-	one                mimi.RoomURI
-	many               []mimi.RoomURI
+	one                target
+	many               []target
 	mu                 sync.Mutex
 	begun              map[client.MessageID]time.Time // posts under way
 	early              map[client.MessageID]time.Time // arrived before Send returned
@@ -89,9 +99,9 @@ func Post(ctx context.Context, o Options) (*Report, error) {
 	if r.Single, err = b.single(ctx); err != nil {
 		return nil, err
 	}
-	for _, rooms := range [][]mimi.RoomURI{{b.one}, b.many} {
-		b.progress("pipelined, %d room(s), for %s", len(rooms), b.pace.posting)
-		t, err := b.pipelined(ctx, rooms)
+	for _, targets := range [][]target{{b.one}, b.many} {
+		b.progress("pipelined, %d room(s), for %s", len(targets), b.pace.posting)
+		t, err := b.pipelined(ctx, targets)
 		if err != nil {
 			return nil, err
 		}
@@ -102,53 +112,77 @@ func Post(ctx context.Context, o Options) (*Report, error) {
 }
 
 func (b *bench) close() {
-	for _, c := range []*client.Client{b.alice, b.bob, b.cathy} {
+	for _, c := range append(b.bobs, b.alice, b.cathy) {
 		if c != nil {
 			c.Close()
 		}
 	}
 }
 
-// cast makes the three clients and all rooms.
-func (b *bench) cast(ctx context.Context) error {
-	for i, to := range []**client.Client{&b.alice, &b.bob, &b.cathy} {
-		user, err := mimi.NewUser(b.env.Providers[i].Domain, []string{"alice", "bob", "cathy"}[i])
-		if err != nil {
-			return err
-		}
-		if err := b.env.AddUser(ctx, user); err != nil {
-			return err
-		}
-		dir, err := b.env.Enrol(ctx, user, "bench")
-		if err != nil {
-			return err
-		}
-		if *to, err = client.Open(ctx, dir, &client.Options{KeyPackages: keyPackages}); err != nil {
-			return err
-		}
+// cast makes the clients and all rooms.
+func (b *bench) cast(ctx context.Context) (err error) {
+	if b.alice, err = b.person(ctx, 0, "alice"); err != nil {
+		return err
+	}
+	if b.cathy, err = b.person(ctx, 2, "cathy"); err != nil {
+		return err
 	}
 	go b.receive(b.cathy.Events(ctx))
-	go b.watchRefusals(b.bob.Events(ctx))
-	for _, c := range []*client.Client{b.bob, b.cathy} {
+	for i := range manySenders {
+		bob, err := b.person(ctx, 1, fmt.Sprintf("bob%d", i+1))
+		if err != nil {
+			return err
+		}
+		b.bobs = append(b.bobs, bob)
+		go b.watchRefusals(bob.Events(ctx))
+	}
+	for _, c := range append(b.bobs, b.cathy) {
 		if err := b.stocked(ctx, c); err != nil {
 			return err
 		}
 	}
 	b.progress("creating %d rooms", manyRooms+1)
-	for range manyRooms + 1 {
-		room, added, err := b.alice.CreateRoom(ctx, client.RoomOptions{Name: "bench", Members: []mimi.UserURI{b.bob.User(), b.cathy.User()}})
+	if b.one, err = b.room(ctx, b.bobs[0]); err != nil {
+		return err
+	}
+	for i := range manyRooms {
+		t, err := b.room(ctx, b.bobs[i%manySenders])
 		if err != nil {
 			return err
 		}
-		for _, a := range added {
-			if !a.Added {
-				return fmt.Errorf("%s was not added: %w", a.User.Handle(), a.Err)
-			}
-		}
-		b.many = append(b.many, room)
+		b.many = append(b.many, t)
 	}
-	b.one, b.many = b.many[0], b.many[1:]
 	return b.joined(ctx)
+}
+
+// person makes a user with one client at the i-th provider.
+func (b *bench) person(ctx context.Context, i int, name string) (*client.Client, error) {
+	user, err := mimi.NewUser(b.env.Providers[i].Domain, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.env.AddUser(ctx, user); err != nil {
+		return nil, err
+	}
+	dir, err := b.env.Enrol(ctx, user, "bench")
+	if err != nil {
+		return nil, err
+	}
+	return client.Open(ctx, dir, &client.Options{KeyPackages: keyPackages})
+}
+
+// room makes a room at the hub with one sender and the receiver.
+func (b *bench) room(ctx context.Context, by *client.Client) (target, error) {
+	room, added, err := b.alice.CreateRoom(ctx, client.RoomOptions{Name: "bench", Members: []mimi.UserURI{by.User(), b.cathy.User()}})
+	if err != nil {
+		return target{}, err
+	}
+	for _, a := range added {
+		if !a.Added {
+			return target{}, fmt.Errorf("%s was not added: %w", a.User.Handle(), a.Err)
+		}
+	}
+	return target{room, by}, nil
 }
 
 // wait asks ok until it says yes.
@@ -188,18 +222,22 @@ func (b *bench) stocked(ctx context.Context, c *client.Client) error {
 	})
 }
 
-// joined waits until both clients are members of every room.
+// joined waits until every sender and the receiver is a member of its rooms.
 func (b *bench) joined(ctx context.Context) error {
-	for _, c := range []*client.Client{b.bob, b.cathy} {
+	want := map[*client.Client]int{b.cathy: manyRooms + 1}
+	for _, t := range append(b.many, b.one) {
+		want[t.by]++
+	}
+	for c, rooms := range want {
 		err := wait(ctx, c.User().Handle()+" to be in every room", func(ctx context.Context) (bool, error) {
-			rooms, err := c.Rooms(ctx)
+			have, err := c.Rooms(ctx)
 			n := 0
-			for _, r := range rooms {
+			for _, r := range have {
 				if r.Member && r.Name != "" {
 					n++
 				}
 			}
-			return n == manyRooms+1, err
+			return n == rooms, err
 		})
 		if err != nil {
 			return err
@@ -244,9 +282,9 @@ func (b *bench) reset(window int) {
 }
 
 // post sends one message; the clock runs from before Send.
-func (b *bench) post(ctx context.Context, room mimi.RoomURI, n int) error {
+func (b *bench) post(ctx context.Context, to target, n int) error {
 	began := time.Now()
-	m, err := b.bob.Send(ctx, room, text(n))
+	m, err := to.by.Send(ctx, to.room, text(n))
 	if err != nil {
 		return fmt.Errorf("posting: %w", err)
 	}
@@ -313,7 +351,7 @@ func (b *bench) watchRefusals(events func(func(client.Event) bool)) {
 
 // pipelined posts to the rooms from several goroutines with a window of posts
 // under way, then waits for the rest.
-func (b *bench) pipelined(ctx context.Context, rooms []mimi.RoomURI) (Throughput, error) {
+func (b *bench) pipelined(ctx context.Context, targets []target) (Throughput, error) {
 	b.reset(b.pace.window)
 	for range b.pace.window {
 		b.arrived <- struct{}{}
@@ -321,14 +359,14 @@ func (b *bench) pipelined(ctx context.Context, rooms []mimi.RoomURI) (Throughput
 	began := time.Now()
 	posting, cancel := context.WithDeadline(ctx, began.Add(b.pace.posting))
 	defer cancel()
-	posted, err := b.flood(ctx, posting, rooms)
+	posted, err := b.flood(ctx, posting, targets)
 	if err != nil {
 		return Throughput{}, err
 	}
 	b.drain(ctx, posted)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := Throughput{Rooms: len(rooms), Posted: posted, Delivered: b.delivered, Rejected: b.refused, Latency: latency(b.hist)}
+	t := Throughput{Rooms: len(targets), Senders: min(len(targets), manySenders), Posted: posted, Delivered: b.delivered, Rejected: b.refused, Latency: latency(b.hist)}
 	if b.delivered > 0 {
 		t.Seconds = b.last.Sub(began).Seconds()
 		t.PerSecond = float64(b.delivered) / t.Seconds
@@ -337,12 +375,12 @@ func (b *bench) pipelined(ctx context.Context, rooms []mimi.RoomURI) (Throughput
 }
 
 // flood posts until the time for posting is over and returns how many.
-func (b *bench) flood(ctx, posting context.Context, rooms []mimi.RoomURI) (int, error) {
+func (b *bench) flood(ctx, posting context.Context, targets []target) (int, error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var first error
 	total := 0
-	for i := range max(b.pace.writers, len(rooms)) {
+	for i := range max(b.pace.writers, len(targets)) {
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				select {
@@ -350,7 +388,7 @@ func (b *bench) flood(ctx, posting context.Context, rooms []mimi.RoomURI) (int, 
 					return
 				case <-b.arrived:
 				}
-				err := b.post(ctx, rooms[i%len(rooms)], n*1000+i)
+				err := b.post(ctx, targets[i%len(targets)], n*1000+i)
 				mu.Lock()
 				if err != nil {
 					if first == nil {

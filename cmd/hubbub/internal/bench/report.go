@@ -31,6 +31,7 @@ type Latency struct {
 // Throughput is what went through while posts were pipelined.
 type Throughput struct {
 	Rooms     int     `json:"rooms"`
+	Senders   int     `json:"senders"`   // clients that posted
 	Posted    int     `json:"posted"`    // messages handed to the sender's client
 	Delivered int     `json:"delivered"` // of them, seen by the receiver's client
 	Rejected  int     `json:"rejected"`  // of them, refused by the hub
@@ -72,11 +73,11 @@ func latency(h *hdr.Histogram) Latency {
 func (r *Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "post from b through hub a until c has it; %d-byte messages, all durable; %d CPUs, %s, %s\n\n",
 		r.MessageBytes, r.CPUs, r.Platform, r.Go)
-	rows := [][]string{row("one at a time", "1", r.Single, "")}
+	rows := [][]string{row("one at a time", "1", "1", r.Single, "")}
 	for _, t := range r.Pipelined {
-		rows = append(rows, row("pipelined", fmt.Sprint(t.Rooms), t.Latency, fmt.Sprintf("%.0f", t.PerSecond)))
+		rows = append(rows, row("pipelined", fmt.Sprint(t.Rooms), fmt.Sprint(t.Senders), t.Latency, fmt.Sprintf("%.0f", t.PerSecond)))
 	}
-	if err := term.Table(w, "", []string{"", "ROOMS", "POSTS", "P50 ms", "P95 ms", "P99 ms", "MAX ms", "POSTS/s"}, rows); err != nil {
+	if err := term.Table(w, "", []string{"", "ROOMS", "SENDERS", "POSTS", "P50 ms", "P95 ms", "P99 ms", "MAX ms", "POSTS/s"}, rows); err != nil {
 		return err
 	}
 	for _, t := range r.Pipelined {
@@ -88,7 +89,7 @@ func (r *Report) Print(w io.Writer) error {
 	return nil
 }
 
-func row(name, rooms string, l Latency, rate string) []string {
+func row(name, rooms, senders string, l Latency, rate string) []string {
 	ms := func(v float64) string { return fmt.Sprintf("%.1f", v) }
-	return []string{name, rooms, fmt.Sprint(l.Count), ms(l.P50), ms(l.P95), ms(l.P99), ms(l.Max), rate}
+	return []string{name, rooms, senders, fmt.Sprint(l.Count), ms(l.P50), ms(l.P95), ms(l.P99), ms(l.Max), rate}
 }
