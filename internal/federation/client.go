@@ -78,6 +78,20 @@ func (c *Client) Close() {
 	}
 }
 
+// Greet fetches a peer's directory anew. What the peer holds back for us because we
+// did not answer it sends now: a request of ours tells it that we are there.
+func (c *Client) Greet(ctx context.Context, to mimi.Domain) error {
+	if err := c.mayAsk(to); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(withDialBudget(ctx), requestTimeout)
+	defer cancel()
+	p := c.peer(to)
+	p.directory.expire(c.cfg.Now())
+	_, err := c.directoryOf(ctx, p)
+	return err
+}
+
 // KeyMaterial asks a user's provider for KeyPackages.
 func (c *Client) KeyMaterial(ctx context.Context, to mimi.Domain, target mimi.UserURI, body []byte) ([]byte, error) {
 	return c.post(ctx, to, mimi.EndpointKeyMaterial, string(target), body)
@@ -149,12 +163,11 @@ type outgoing struct {
 // answer says that the endpoint is not there, the directory is fetched anew, once,
 // and a moved endpoint tried again (DIR-8).
 func (c *Client) do(ctx context.Context, to mimi.Domain, out outgoing) (int, []byte, error) {
-	if c.cfg.Allowed != nil && !c.cfg.Allowed(to) {
-		return 0, nil, mimi.NewProblem(http.StatusForbidden, mimi.CodePeerNotAllowed, "we do not federate with %s", to)
+	if err := c.mayAsk(to); err != nil {
+		return 0, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(withDialBudget(ctx), requestTimeout)
 	defer cancel()
-	ctx = withDialBudget(ctx)
 	p := c.peer(to)
 	url, err := c.endpointURL(ctx, p, out)
 	if err != nil {
@@ -169,6 +182,13 @@ func (c *Client) do(ctx context.Context, to mimi.Domain, out outgoing) (int, []b
 		return status, body, err
 	}
 	return c.send(ctx, p, out, moved)
+}
+
+func (c *Client) mayAsk(to mimi.Domain) error {
+	if c.cfg.Allowed != nil && !c.cfg.Allowed(to) {
+		return mimi.NewProblem(http.StatusForbidden, mimi.CodePeerNotAllowed, "we do not federate with %s", to)
+	}
+	return nil
 }
 
 func (c *Client) endpointURL(ctx context.Context, p *peer, out outgoing) (string, error) {

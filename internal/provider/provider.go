@@ -232,6 +232,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	if err := p.announce(); err != nil {
 		crew.fail(err)
 	}
+	crew.work("greeting", p.greet)
 	<-crew.ctx.Done()
 	p.log.Info("stopping")
 	p.takeLeave()
