@@ -73,6 +73,7 @@ type chatSession struct {
 	open  map[client.MessageID]client.State // own messages without a final state
 	shown map[client.MessageID]bool
 	left  bool // removed from the chat
+	lost  bool // the connection to the own provider, and the person was told
 }
 
 func (s *chatSession) greet(ctx context.Context, r client.RoomInfo) error {
@@ -293,7 +294,15 @@ func (s *chatSession) event(ev client.Event) {
 			s.say(s.style.Bad("— this chat is NOT TRUSTED any more: " + errText(e.Err)))
 		}
 	case client.Disconnected:
-		s.say(s.style.Warn("— connection to " + string(s.cl.User().Domain()) + " lost, trying again"))
+		if !s.lost {
+			s.say(s.style.Warn("— connection to " + string(s.cl.User().Domain()) + " lost, trying again; what you post is kept here"))
+		}
+		s.lost = true
+	case client.Connected:
+		if s.lost {
+			s.say(s.style.Dim("— connected again"))
+		}
+		s.lost = false
 	}
 }
 

@@ -118,6 +118,7 @@ func (c *cli) invite(env *devenv.Env) {
 		suffix = " --dir " + env.Dir
 	}
 	fmt.Fprintf(c.out, "\nThe providers stay up. From other terminals:\n\n")
+	var rows [][]string
 	for _, line := range []struct{ cmd, what string }{
 		{"chat --as bob@b.localhost --room Lunch", "take part as Bob"},
 		{"chat --as alice@a.localhost --room Lunch", "and as Alice"},
@@ -130,8 +131,9 @@ func (c *cli) invite(env *devenv.Env) {
 		{"dev start a", "and let it come back"},
 		{"dev status", "what runs"},
 	} {
-		fmt.Fprintf(c.out, "  %s%s\n", fmt.Sprintf("%s %s%s", me, line.cmd, suffix), style.Dim("   # "+line.what))
+		rows = append(rows, []string{fmt.Sprintf("%s %s%s", me, line.cmd, suffix), style.Dim("# " + line.what)})
 	}
+	term.Table(c.out, "  ", rows[0], rows[1:])
 	fmt.Fprintf(c.out, "\nCtrl-C ends everything and removes %s.\n", env.Dir)
 }
 

@@ -63,6 +63,9 @@ func (c *cli) report(err error) int {
 	return f.code
 }
 
+// hintRunning is the remedy when nobody answers.
+const hintRunning = "is the provider running? In a dev environment: hubbub dev status"
+
 // known are the errors with a remedy of their own.
 var known = []struct {
 	is   error
@@ -83,7 +86,7 @@ var known = []struct {
 	{client.ErrSuspicious, exitFailed, "the provider's copy contradicts itself; enrol a fresh device and tell the operator"},
 	{client.ErrBusy, exitFailed, "try again"},
 	{mimi.ErrBadURI, exitUsage, "users are written bob@b.localhost, chats mimi://a.localhost/r/ID or by their name"},
-	{context.DeadlineExceeded, exitUnreachable, "is the provider running? In a dev environment: hubbub dev status"},
+	{context.DeadlineExceeded, exitUnreachable, hintRunning},
 }
 
 // reasons maps what a provider says to an exit code.
@@ -105,7 +108,11 @@ func explain(err error) *failure {
 		if !ok {
 			code = exitFailed
 		}
-		return &failure{code, err, ce.Remedy}
+		hint := ce.Remedy
+		if hint == "" && code == exitUnreachable {
+			hint = hintRunning
+		}
+		return &failure{code, err, hint}
 	}
 	var refusal *devenv.Refusal
 	if errors.As(err, &refusal) {
@@ -117,7 +124,7 @@ func explain(err error) *failure {
 		}
 	}
 	if unreachable(err) {
-		return &failure{exitUnreachable, err, "is the provider running? In a dev environment: hubbub dev status"}
+		return &failure{exitUnreachable, err, hintRunning}
 	}
 	return &failure{exitFailed, err, ""}
 }

@@ -43,26 +43,40 @@ func (c *cli) roomVerb(cmd *cobra.Command, do func(context.Context, *client.Clie
 
 // roomJSON is a room in the JSON output.
 type roomJSON struct {
-	Room         mimi.RoomURI         `json:"room"`
-	Name         string               `json:"name,omitempty"`
-	Hub          mimi.Domain          `json:"hub"`
-	Seq          uint64               `json:"seq"`
-	Hash         string               `json:"hash"`
-	StartSeq     uint64               `json:"start_seq"` // the provider's copy begins after it
-	Epoch        uint64               `json:"epoch"`
-	Participants []client.Participant `json:"participants"`
-	Member       bool                 `json:"member"`
-	Participant  bool                 `json:"participant"`
-	Queued       int                  `json:"queued"`
-	Frozen       string               `json:"frozen,omitempty"`
-	Suspicious   string               `json:"suspicious,omitempty"`
-	Missed       int                  `json:"missed,omitempty"`
-	HubStatus    *client.PeerStatus   `json:"hub_status,omitempty"`
+	Room         mimi.RoomURI  `json:"room"`
+	Name         string        `json:"name,omitempty"`
+	Hub          mimi.Domain   `json:"hub"`
+	HubReachable *bool         `json:"hub_reachable,omitempty"` // absent: the own provider is the hub
+	HubError     string        `json:"hub_error,omitempty"`
+	Seq          uint64        `json:"seq"`
+	Hash         string        `json:"hash"`
+	StartSeq     uint64        `json:"start_seq"` // the provider's copy begins after it
+	Epoch        uint64        `json:"epoch"`
+	Participants []participant `json:"participants"`
+	Member       bool          `json:"member"`      // this device is in the group
+	Participant  bool          `json:"participant"` // this user is in the room
+	Queued       int           `json:"queued"`
+	Frozen       string        `json:"frozen,omitempty"`
+	Suspicious   string        `json:"suspicious,omitempty"`
+	Missed       int           `json:"missed,omitempty"`
+}
+
+type participant struct {
+	User mimi.UserURI `json:"user"`
+	Role uint32       `json:"role"`
 }
 
 func toJSON(r client.RoomInfo) roomJSON {
-	return roomJSON{r.Room, r.Name, r.Hub, r.Pos.Seq, fmt.Sprintf("%x", r.Pos.Hash), r.Start.Seq, r.Epoch,
-		r.Participants, r.Member, r.Participant, r.Queued, r.Frozen, r.Suspicious, r.Missed, r.HubStatus}
+	out := roomJSON{Room: r.Room, Name: r.Name, Hub: r.Hub, Seq: r.Pos.Seq, Hash: fmt.Sprintf("%x", r.Pos.Hash),
+		StartSeq: r.Start.Seq, Epoch: r.Epoch, Participants: []participant{}, Member: r.Member, Participant: r.Participant,
+		Queued: r.Queued, Frozen: r.Frozen, Suspicious: r.Suspicious, Missed: r.Missed}
+	for _, p := range r.Participants {
+		out.Participants = append(out.Participants, participant{p.User, p.Role})
+	}
+	if s := r.HubStatus; s != nil {
+		out.HubReachable, out.HubError = &s.Reachable, s.LastError
+	}
+	return out
 }
 
 func (c *cli) roomListCmd() *cobra.Command {

@@ -48,7 +48,9 @@ func stateText(m client.Message) string {
 	case client.Sending:
 		return "stored on this device, not yet at the provider"
 	case client.Queued:
-		if w := m.WaitingFor; w != nil {
+		if w := m.WaitingFor; w != nil && !w.Reachable {
+			return "queued, waiting for " + string(w.Provider) + ", which does not answer"
+		} else if w != nil {
 			return "queued, waiting for " + string(w.Provider)
 		}
 		return "queued"
