@@ -301,6 +301,9 @@ func (o *outbox) record(ctx context.Context, s store.Submission, v *verdict, cau
 		s.State, s.Reason, s.Detail, s.Epoch = store.Rejected, v.reason, v.detail, v.epoch
 	}
 	err := o.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		if err := postedBefore(tx, &s); err != nil {
+			return err
+		}
 		if err := tx.PutSubmission(s); err != nil {
 			return err
 		}
@@ -314,6 +317,24 @@ func (o *outbox) record(ctx context.Context, s store.Submission, v *verdict, cau
 		return err
 	}
 	o.f.cfg.WakeClient(s.Client)
+	return nil
+}
+
+// postedBefore settles an accepted submission whose entry is in the log already:
+// no further entry will come to do it. That happens to a write that the hub had
+// from an earlier life of the client.
+func postedBefore(tx store.Tx, s *store.Submission) error {
+	if s.State != store.Queued || s.Accepted == 0 {
+		return nil
+	}
+	e, err := tx.EntryByMessage(s.Room, s.MessageHash)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	s.State, s.Seq, s.Accepted = store.Posted, e.Seq, e.Timestamp
 	return nil
 }
 
