@@ -50,17 +50,33 @@ func (c *Client) submitStep(txn string, fn func(b *batch) error) (chan outcome, 
 
 // await waits for an outcome. When ctx ends the submission stays on its way.
 func (c *Client) await(ctx context.Context, txn string, done chan outcome) (outcome, error) {
-	select {
-	case o := <-done:
-		return o, nil
-	case <-ctx.Done():
-	case <-c.ctx.Done():
-		return outcome{}, ErrClosed
+	defer func() {
+		c.mu.Lock()
+		delete(c.waiters, txn)
+		c.mu.Unlock()
+	}()
+	for {
+		c.mu.Lock()
+		changed, fatal := c.changed, c.fatal
+		c.mu.Unlock()
+		select {
+		case o := <-done:
+			return o, nil
+		default:
+		}
+		if fatal != nil {
+			return outcome{}, fatal
+		}
+		select {
+		case o := <-done:
+			return o, nil
+		case <-changed:
+		case <-ctx.Done():
+			return outcome{}, fmt.Errorf("the change is on its way, its outcome is not known yet: %w", ctx.Err())
+		case <-c.ctx.Done():
+			return outcome{}, ErrClosed
+		}
 	}
-	c.mu.Lock()
-	delete(c.waiters, txn)
-	c.mu.Unlock()
-	return outcome{}, fmt.Errorf("the change is on its way, its outcome is not known yet: %w", ctx.Err())
 }
 
 // sendCommit makes a commit pending and puts it into the outbox, before it goes

@@ -208,7 +208,9 @@ func (c *Client) testingStop(committed bool) error {
 	if c.opts.testingOnlyStep == nil {
 		return nil
 	}
-	c.fatal = c.opts.testingOnlyStep(committed)
+	if c.fatal = c.opts.testingOnlyStep(committed); c.fatal != nil {
+		c.wakeAll()
+	}
 	return c.fatal
 }
 
