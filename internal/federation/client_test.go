@@ -325,3 +325,14 @@ func resetStream(conn net.Conn) {
 		}
 	}
 }
+
+// Naming domains at random must not fill the memory.
+func TestPeersAreBounded(t *testing.T) {
+	c := NewClient(ClientConfig{})
+	for i := range 2 * maxPeers {
+		c.peer(mimi.Domain(fmt.Sprintf("p%d.localhost", i)))
+	}
+	if len(c.peers) > maxPeers {
+		t.Errorf("%d peers held", len(c.peers))
+	}
+}

@@ -15,12 +15,23 @@ import (
 	"hubbub/mimi"
 )
 
-// peer finds or makes what we hold of a provider.
+// maxPeers bounds what is held at once, since our users can name any domain.
+const maxPeers = 1000
+
+// peer finds or makes what we hold of a provider. Beyond the bound some other one is
+// forgotten; what it has under way goes on.
 func (c *Client) peer(domain mimi.Domain) *peer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := c.peers[domain]
 	if !ok {
+		for d, old := range c.peers {
+			if len(c.peers) < maxPeers {
+				break
+			}
+			old.transport.CloseIdleConnections()
+			delete(c.peers, d)
+		}
 		p = &peer{domain: domain, transport: c.newTransport(domain)}
 		p.directory.fetch = make(chan struct{}, 1)
 		c.peers[domain] = p
