@@ -3,7 +3,6 @@ package mls
 import (
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/hpke"
 	"crypto/subtle"
 	"fmt"
 	"io"
@@ -113,19 +112,11 @@ func (s CipherSuite) EncryptWithLabel(pub []byte, label string, context, plainte
 	if err != nil {
 		return HPKECiphertext{}, err
 	}
-	key, err := a.kem.NewPublicKey(pub)
-	if err != nil {
-		return HPKECiphertext{}, fmt.Errorf("%w: %w", ErrBadKey, err)
-	}
 	info, err := labelled(labelPrefix+label, context)
 	if err != nil {
 		return HPKECiphertext{}, err
 	}
-	enc, sender, err := hpke.NewSender(key, a.kdf, a.aead, info)
-	if err != nil {
-		return HPKECiphertext{}, fmt.Errorf("%w: %w", ErrBadKey, err)
-	}
-	ct, err := sender.Seal(nil, plaintext)
+	enc, ct, err := a.hpke.seal(pub, info, plaintext)
 	return HPKECiphertext{KEMOutput: enc, Ciphertext: ct}, err
 }
 
@@ -136,39 +127,11 @@ func (s CipherSuite) DecryptWithLabel(priv []byte, label string, context []byte,
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.hpkeKey(priv)
-	if err != nil {
-		return nil, err
-	}
 	info, err := labelled(labelPrefix+label, context)
 	if err != nil {
 		return nil, err
 	}
-	recipient, err := hpke.NewRecipient(c.KEMOutput, key, a.kdf, a.aead, info)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDecrypt, err)
-	}
-	plaintext, err := recipient.Open(nil, c.Ciphertext)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDecrypt, err)
-	}
-	return plaintext, nil
-}
-
-// hpkeKey parses a private key. On P-521, leading zeros may be missing: other
-// stacks store private keys so. Errors leave out the cause, which could
-// describe the key.
-func (a *algorithms) hpkeKey(priv []byte) (hpke.PrivateKey, error) {
-	if a.curve != nil {
-		if size := (a.curve.Params().BitSize + 7) / 8; len(priv) < size {
-			priv = append(make([]byte, size-len(priv)), priv...)
-		}
-	}
-	key, err := a.kem.NewPrivateKey(priv)
-	if err != nil {
-		return nil, ErrBadKey
-	}
-	return key, nil
+	return a.hpke.open(priv, c.KEMOutput, info, c.Ciphertext)
 }
 
 // GenerateHPKEKey makes an HPKE key pair from rand.
@@ -198,12 +161,7 @@ func (s CipherSuite) deriveKeyPair(ikm []byte) (priv, pub []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := a.kem.DeriveKeyPair(ikm)
-	if err != nil {
-		return nil, nil, err
-	}
-	priv, err = key.Bytes()
-	return priv, key.PublicKey().Bytes(), err
+	return a.hpke.derive(ikm)
 }
 
 // hpkePublic returns the public key that belongs to priv.
@@ -212,11 +170,7 @@ func (s CipherSuite) hpkePublic(priv []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.hpkeKey(priv)
-	if err != nil {
-		return nil, err
-	}
-	return key.PublicKey().Bytes(), nil
+	return a.hpke.public(priv)
 }
 
 // checkHPKEPublicKey reports ErrBadKey for an octet string that is not a
@@ -226,10 +180,7 @@ func (s CipherSuite) checkHPKEPublicKey(pub []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.kem.NewPublicKey(pub); err != nil {
-		return fmt.Errorf("%w: %w", ErrBadKey, err)
-	}
-	return nil
+	return a.hpke.check(pub)
 }
 
 // seal encrypts with the suite's AEAD.

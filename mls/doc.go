@@ -1,6 +1,6 @@
 // Package mls implements Messaging Layer Security (RFC 9420) with the parts of
-// draft-ietf-mls-extensions that MIMI builds on. Cipher suites 1, 2, 3, 5 and 7
-// are supported.
+// draft-ietf-mls-extensions that MIMI builds on. All seven cipher suites of
+// RFC 9420 are supported.
 //
 // A client holds a Group: an immutable snapshot of one epoch with its secrets.
 // Every operation returns a new snapshot and leaves the old one alone, so

@@ -1,11 +1,6 @@
 package mls
 
-import (
-	"crypto/hpke"
-	"fmt"
-
-	"hubbub/mls/wire"
-)
+import "hubbub/mls/wire"
 
 // epochSecrets are the secrets of one epoch (RFC 9420 §8, Table 4). The
 // epoch_secret and encryption_secret they come from are not kept.
@@ -138,16 +133,7 @@ func externalInitSend(suite CipherSuite, externalPub []byte) (kemOutput, initSec
 	if err != nil {
 		return nil, nil, err
 	}
-	pub, err := a.kem.NewPublicKey(externalPub)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrBadKey, err)
-	}
-	kemOutput, sender, err := hpke.NewSender(pub, a.kdf, a.aead, nil)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrBadKey, err)
-	}
-	initSecret, err = sender.Export(externalInitLabel, suite.HashSize())
-	return kemOutput, initSecret, err
+	return a.hpke.exportTo(externalPub, externalInitLabel, suite.HashSize())
 }
 
 // externalInitReceive recovers the init secret (RFC 9420 §8.3).
@@ -156,15 +142,11 @@ func externalInitReceive(suite CipherSuite, externalSecret, kemOutput []byte) ([
 	if err != nil {
 		return nil, err
 	}
-	priv, err := a.kem.DeriveKeyPair(externalSecret)
+	priv, _, err := a.hpke.derive(externalSecret)
 	if err != nil {
 		return nil, ErrBadKey
 	}
-	recipient, err := hpke.NewRecipient(kemOutput, priv, a.kdf, a.aead, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDecrypt, err)
-	}
-	return recipient.Export(externalInitLabel, suite.HashSize())
+	return a.hpke.exportFrom(priv, kemOutput, externalInitLabel, suite.HashSize())
 }
 
 // PSK is a pre-shared key with its name. Only the naming fields of ID count,

@@ -1,8 +1,6 @@
 package mls
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -10,8 +8,8 @@ import (
 	"hubbub/mls/wire"
 )
 
-// SignaturePrivateKey is a signature private key: an Ed25519 seed of 32
-// octets, or an ECDSA scalar as long as the curve's order.
+// SignaturePrivateKey is a signature private key: a seed of 32 octets for
+// Ed25519 or of 57 for Ed448, or an ECDSA scalar as long as the curve's order.
 type SignaturePrivateKey []byte
 
 // SignatureKey is a client's signature key pair for one suite.
@@ -55,30 +53,24 @@ func (k *SignatureKey) UnmarshalBinary(b []byte) error {
 }
 
 // GenerateSignatureKey makes a signature key pair from rand. Public keys are
-// encoded as RFC 9420 §5.1.1 asks: 32 octets of Ed25519, or an uncompressed
-// point.
+// encoded as RFC 9420 §5.1.1 asks: the octets of an Ed25519 or Ed448 key, or an
+// uncompressed point.
 func (s CipherSuite) GenerateSignatureKey(rand io.Reader) (priv SignaturePrivateKey, pub []byte, err error) {
 	a, err := s.algorithms()
 	if err != nil {
 		return nil, nil, err
 	}
-	size := ed25519.SeedSize
-	if a.curve != nil {
-		size = (a.curve.Params().BitSize + 7) / 8
-	}
 	// A random scalar misses the range of a P-256 key once in 2^32 attempts
-	// and that of the other curves even less often once the excess bits are
-	// cleared; the bound only stops a broken source of randomness.
+	// and that of the other curves even less often; the bound only stops a
+	// broken source of randomness.
 	for range 100 {
-		seed := make([]byte, size)
-		if _, err := io.ReadFull(rand, seed); err != nil {
+		random := make([]byte, a.signature.seedSize())
+		if _, err := io.ReadFull(rand, random); err != nil {
 			return nil, nil, fmt.Errorf("mls: read randomness: %w", err)
 		}
-		if a.curve != nil {
-			seed[0] &= 0xff >> (size*8 - a.curve.Params().BitSize)
-		}
-		if pub, err = s.SignaturePublicKey(seed); err == nil {
-			return seed, pub, nil
+		priv := a.signature.seed(random)
+		if pub, err = a.signature.public(priv); err == nil {
+			return priv, pub, nil
 		}
 	}
 	return nil, nil, ErrBadKey
@@ -91,33 +83,7 @@ func (s CipherSuite) SignaturePublicKey(priv SignaturePrivateKey) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	if a.curve == nil {
-		if len(priv) != ed25519.SeedSize {
-			return nil, ErrBadKey
-		}
-		return ed25519.NewKeyFromSeed(priv).Public().(ed25519.PublicKey), nil
-	}
-	key, err := a.ecdsaKey(priv)
-	if err != nil {
-		return nil, err
-	}
-	return key.PublicKey.Bytes()
-}
-
-// ecdsaKey parses a scalar. Leading zeros may be missing: other stacks store
-// private keys so.
-func (a *algorithms) ecdsaKey(priv SignaturePrivateKey) (*ecdsa.PrivateKey, error) {
-	size := (a.curve.Params().BitSize + 7) / 8
-	if len(priv) > size {
-		return nil, ErrBadKey
-	}
-	scalar := make([]byte, size)
-	copy(scalar[size-len(priv):], priv)
-	key, err := ecdsa.ParseRawPrivateKey(a.curve, scalar)
-	if err != nil {
-		return nil, ErrBadKey
-	}
-	return key, nil
+	return a.signature.public(priv)
 }
 
 // SignWithLabel signs content under label (RFC 9420 §5.1.2). For a component,
@@ -131,19 +97,7 @@ func (s CipherSuite) SignWithLabel(priv SignaturePrivateKey, label string, conte
 	if err != nil {
 		return nil, err
 	}
-	if a.curve == nil {
-		if len(priv) != ed25519.SeedSize {
-			return nil, ErrBadKey
-		}
-		return ed25519.Sign(ed25519.NewKeyFromSeed(priv), tbs), nil
-	}
-	key, err := a.ecdsaKey(priv)
-	if err != nil {
-		return nil, err
-	}
-	h := a.hash.New()
-	h.Write(tbs)
-	return ecdsa.SignASN1(rand.Reader, key, h.Sum(nil))
+	return a.signature.sign(priv, tbs)
 }
 
 // VerifyWithLabel checks a signature made by SignWithLabel. It returns
@@ -158,25 +112,7 @@ func (s CipherSuite) VerifyWithLabel(pub []byte, label string, content, sig []by
 	if err != nil {
 		return err
 	}
-	if a.curve == nil {
-		if len(pub) != ed25519.PublicKeySize {
-			return ErrBadKey
-		}
-		if !ed25519.Verify(pub, tbs, sig) {
-			return ErrBadSignature
-		}
-		return nil
-	}
-	key, err := ecdsa.ParseUncompressedPublicKey(a.curve, pub)
-	if err != nil {
-		return ErrBadKey
-	}
-	h := a.hash.New()
-	h.Write(tbs)
-	if !ecdsa.VerifyASN1(key, h.Sum(nil), sig) {
-		return ErrBadSignature
-	}
-	return nil
+	return a.signature.verify(pub, tbs, sig)
 }
 
 // equalKey reports whether two keys or identifiers have the same octets.

@@ -19,7 +19,7 @@ import (
 // this package does not implement.
 type CipherSuite uint16
 
-// Registered cipher suites. The suites on X448 are not implemented.
+// Registered cipher suites, all of which are implemented.
 const (
 	SuiteX25519AES128SHA256Ed25519 CipherSuite = 1
 	SuiteP256AES128SHA256P256      CipherSuite = 2
@@ -47,28 +47,28 @@ func (s CipherSuite) String() string { return name(uint16(s), suiteNames) }
 func (s CipherSuite) Supported() bool { return suites[s] != nil }
 
 // SupportedSuites returns the implemented suites in ascending order.
-func SupportedSuites() []CipherSuite { return []CipherSuite{1, 2, 3, 5, 7} }
+func SupportedSuites() []CipherSuite { return []CipherSuite{1, 2, 3, 4, 5, 6, 7} }
 
 // algorithms is what a suite is made of.
 type algorithms struct {
-	hash    crypto.Hash
-	kem     hpke.KEM
-	kdf     hpke.KDF
-	aead    hpke.AEAD
-	keySize int                               // of the AEAD, in octets
-	newAEAD func([]byte) (cipher.AEAD, error) // the AEAD outside HPKE
-	curve   elliptic.Curve                    // of ECDSA; nil means Ed25519
+	hash      crypto.Hash
+	hpke      hpkeScheme
+	signature signatureScheme
+	keySize   int                               // of the AEAD, in octets
+	newAEAD   func([]byte) (cipher.AEAD, error) // the AEAD outside HPKE
 }
 
 // nonceSize is the nonce length of every AEAD in use, in octets.
 const nonceSize = 12
 
 var suites = map[CipherSuite]*algorithms{
-	1: {crypto.SHA256, hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.AES128GCM(), 16, newGCM, nil},
-	2: {crypto.SHA256, hpke.DHKEM(ecdh.P256()), hpke.HKDFSHA256(), hpke.AES128GCM(), 16, newGCM, elliptic.P256()},
-	3: {crypto.SHA256, hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), 32, chacha20poly1305.New, nil},
-	5: {crypto.SHA512, hpke.DHKEM(ecdh.P521()), hpke.HKDFSHA512(), hpke.AES256GCM(), 32, newGCM, elliptic.P521()},
-	7: {crypto.SHA384, hpke.DHKEM(ecdh.P384()), hpke.HKDFSHA384(), hpke.AES256GCM(), 32, newGCM, elliptic.P384()},
+	1: {crypto.SHA256, &stdHPKE{hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.AES128GCM(), 0}, ed25519Scheme{}, 16, newGCM},
+	2: {crypto.SHA256, &stdHPKE{hpke.DHKEM(ecdh.P256()), hpke.HKDFSHA256(), hpke.AES128GCM(), 32}, ecdsaScheme{elliptic.P256(), crypto.SHA256}, 16, newGCM},
+	3: {crypto.SHA256, &stdHPKE{hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), 0}, ed25519Scheme{}, 32, chacha20poly1305.New},
+	4: {crypto.SHA512, &x448HPKE{0x0002, 32, newGCM}, ed448Scheme{}, 32, newGCM},
+	5: {crypto.SHA512, &stdHPKE{hpke.DHKEM(ecdh.P521()), hpke.HKDFSHA512(), hpke.AES256GCM(), 66}, ecdsaScheme{elliptic.P521(), crypto.SHA512}, 32, newGCM},
+	6: {crypto.SHA512, &x448HPKE{0x0003, 32, chacha20poly1305.New}, ed448Scheme{}, 32, chacha20poly1305.New},
+	7: {crypto.SHA384, &stdHPKE{hpke.DHKEM(ecdh.P384()), hpke.HKDFSHA384(), hpke.AES256GCM(), 48}, ecdsaScheme{elliptic.P384(), crypto.SHA384}, 32, newGCM},
 }
 
 func newGCM(key []byte) (cipher.AEAD, error) {

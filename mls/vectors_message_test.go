@@ -195,7 +195,7 @@ func TestVectorsMessageProtection(t *testing.T) {
 		c.run(t, "commit", ContentTypeCommit)
 		c.run(t, "application", ContentTypeApplication)
 	}
-	n.check(t, 5, 2)
+	n.check(t, 7, 0)
 }
 
 func TestPrivateMessagePadding(t *testing.T) {

@@ -108,11 +108,11 @@ func runPassive(t *testing.T, file string, run, skipped, commits int) {
 }
 
 func TestVectorsPassiveClientWelcome(t *testing.T) {
-	runPassive(t, "passive-client-welcome.json", 40, 16, 0)
+	runPassive(t, "passive-client-welcome.json", 56, 0, 0)
 }
 
 func TestVectorsPassiveClientHandlingCommit(t *testing.T) {
-	runPassive(t, "passive-client-handling-commit.json", 65, 26, 130)
+	runPassive(t, "passive-client-handling-commit.json", 91, 0, 182)
 }
 
 func TestVectorsPassiveClientRandom(t *testing.T) {
@@ -120,21 +120,21 @@ func TestVectorsPassiveClientRandom(t *testing.T) {
 }
 
 func TestVectorsPassiveInteropApplication(t *testing.T) {
-	runPassive(t, "passive-interop/application.json", 30, 12, 0)
+	runPassive(t, "passive-interop/application.json", 42, 0, 0)
 }
 
 func TestVectorsPassiveInteropExternalJoin(t *testing.T) {
-	runPassive(t, "passive-interop/external_join.json", 30, 12, 20)
+	runPassive(t, "passive-interop/external_join.json", 42, 0, 28)
 }
 
 func TestVectorsPassiveInteropExternalProposals(t *testing.T) {
-	runPassive(t, "passive-interop/external_proposals.json", 140, 56, 230)
+	runPassive(t, "passive-interop/external_proposals.json", 196, 0, 322)
 }
 
 func TestVectorsPassiveInteropWelcomeJoin(t *testing.T) {
-	runPassive(t, "passive-interop/welcome_join.json", 40, 16, 0)
+	runPassive(t, "passive-interop/welcome_join.json", 56, 0, 0)
 }
 
 func TestVectorsPassiveInteropBranch(t *testing.T) {
-	runPassive(t, "passive-interop/branch.json", 160, 64, 0)
+	runPassive(t, "passive-interop/branch.json", 224, 0, 0)
 }

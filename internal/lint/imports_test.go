@@ -26,8 +26,8 @@ var arrows = append([]arrow{
 	{
 		dir:     "mls",
 		never:   []string{"net", "os", "database/sql", "log"},
-		only:    []string{"golang.org/x/crypto", module + "/mls"},
-		instead: "mls is the standard library, golang.org/x/crypto and itself; pass in what it needs",
+		only:    []string{"golang.org/x/crypto", "github.com/cloudflare/circl", module + "/mls"},
+		instead: "mls is the standard library, golang.org/x/crypto, circl for X448 and Ed448, and itself; pass in what it needs",
 	},
 	{
 		dir:     "mimi",
