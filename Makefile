@@ -43,7 +43,7 @@ vet: ## go vet
 
 .PHONY: lint
 lint: ## the rules of this repository (internal/lint)
-	go test ./internal/lint
+	go test -count=1 ./internal/lint
 
 .PHONY: staticcheck
 staticcheck: ## staticcheck
@@ -74,7 +74,7 @@ bench-go: ## Go benchmarks of every package
 
 .PHONY: bench-drivers
 bench-drivers: ## SQLite drivers on our own write path (docs/benchmarks.md)
-	@./.ci/bench-drivers
+	cd internal/store/drivers && go test -p 1 -run '^$$' -bench . -count 3 ./...
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (20s)

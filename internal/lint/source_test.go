@@ -124,13 +124,23 @@ var (
 	loadErr  error
 )
 
+// nested says whether a file belongs to a module of its own below ours.
+func nested(root, rel string) bool {
+	for dir := path.Dir(rel); dir != "."; dir = path.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(root, dir, "go.mod")); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // load parses every Go file of the module once per test run.
 func load(t *testing.T) []*source {
 	t.Helper()
 	root := moduleRoot(t)
 	loadOnce.Do(func() {
 		walk(t, root, func(rel string) {
-			if !strings.HasSuffix(rel, ".go") || strings.Contains("/"+rel, "/testdata/") || loadErr != nil {
+			if !strings.HasSuffix(rel, ".go") || strings.Contains("/"+rel, "/testdata/") || nested(root, rel) || loadErr != nil {
 				return
 			}
 			text, err := os.ReadFile(filepath.Join(root, rel))

@@ -210,5 +210,9 @@ func (e *Env) remove() error {
 	if e.sockets != "" {
 		os.RemoveAll(e.sockets)
 	}
-	return os.RemoveAll(e.Dir)
+	err := os.RemoveAll(e.Dir)
+	if e.Dir == DefaultDir() {
+		os.Remove(filepath.Dir(e.Dir)) // ours as well, unless something else is in it
+	}
+	return err
 }
