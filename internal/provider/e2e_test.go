@@ -245,6 +245,75 @@ func TestThreeProvidersOneChat(t *testing.T) {
 	w.noPlaintext("hello from", "while you were out", "without cathy", "from the laptop")
 }
 
+// Each provider is away in turn, then all of them; whatever the order in which they
+// come back, everybody ends up with the same chat.
+func TestEveryProviderAwayInTurn(t *testing.T) {
+	domains := []mimi.Domain{"a.localhost", "b.localhost", "c.localhost"}
+	w := newWorld(t, domains...)
+	for _, d := range domains {
+		w.start(d)
+	}
+	devices := []*client.Client{w.device("alice@a.localhost", "phone"), w.device("bob@b.localhost", "phone"), w.device("cathy@c.localhost", "phone")}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	room, _, err := devices[0].CreateRoom(ctx, client.RoomOptions{Members: []mimi.UserURI{devices[1].User(), devices[2].User()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range devices {
+		until(t, "membership of "+string(c.URI()), func(ctx context.Context) error {
+			if info, err := c.Room(ctx, room); err != nil || !info.Member {
+				return fmt.Errorf("%+v, %w", info, err)
+			}
+			return nil
+		})
+	}
+	var sent []client.Message
+	say := func(i int, text string) { sent = append(sent, send(t, devices[i], room, text)) }
+	for i, away := range domains {
+		w.stop(away)
+		say((i+1)%3, "while "+string(away)+" is away")
+		w.start(away)
+		posted(t, devices[(i+1)%3], room, sent[len(sent)-1])
+	}
+	for _, d := range domains {
+		w.stop(d)
+	}
+	for i := range devices { // nobody's provider is there: the devices keep them
+		say(i, fmt.Sprintf("nobody home %d", i))
+	}
+	for _, d := range slices.Backward(domains) {
+		w.start(d)
+	}
+	for i, m := range sent[3:] {
+		posted(t, devices[i], room, m)
+	}
+	equalReplicas(t, room, devices...)
+	onceEach(t, room, sent, devices...)
+}
+
+// onceEach waits until every device shows each message exactly once.
+func onceEach(t *testing.T, room mimi.RoomURI, sent []client.Message, devices ...*client.Client) {
+	t.Helper()
+	for _, c := range devices {
+		until(t, "messages of "+string(c.URI()), func(ctx context.Context) error {
+			list, err := c.Messages(ctx, room, 0, 1000)
+			if err != nil {
+				return err
+			}
+			if len(list) != len(sent) {
+				return fmt.Errorf("%d messages, want %d", len(list), len(sent))
+			}
+			for _, m := range sent {
+				if !slices.ContainsFunc(list, func(got client.Message) bool { return got.ID == m.ID && got.Text == m.Text }) {
+					return fmt.Errorf("%q is missing", m.Text)
+				}
+			}
+			return nil
+		})
+	}
+}
+
 // sameHistory compares what the providers tell of the room's membership. A
 // provider that came later does not know the log before its start, but was told
 // the history.
