@@ -41,8 +41,8 @@ func (s *Server) authenticate() connect.UnaryInterceptorFunc {
 // byToken finds the client a request comes from. The token is hashed before it
 // is compared with anything, so the time taken says nothing about stored ones.
 func (s *Server) byToken(ctx context.Context, h http.Header) (*store.Client, error) {
-	token, _ := strings.CutPrefix(h.Get("Authorization"), "Bearer ")
-	if len(token) > 512 {
+	token, bearer := strings.CutPrefix(h.Get("Authorization"), "Bearer ")
+	if !bearer || len(token) > maxTokenBytes {
 		token = ""
 	}
 	var c *store.Client

@@ -12,6 +12,7 @@ const (
 	maxLogEntries   = 500            // per GetLog
 	maxLogBytes     = 4 << 20        // per GetLog, bodies
 	maxTxnBytes     = 128            // a client's own id
+	maxTokenBytes   = 512            // a bearer token; ours have 43
 	maxDeviceBytes  = 64             // a device name
 	maxForget       = 1000           // per Forget
 	maxAckBacklog   = 4096           // rooms with acks not yet stored, per stream
