@@ -31,6 +31,8 @@ type office struct {
 	asked  []question
 	answer func(q question) ([]byte, error)
 	flying map[string]int
+
+	updates func() ([]byte, error) // answers to handshakes
 }
 
 type question struct {
@@ -134,8 +136,11 @@ func (o *office) SubmitMessage(_ context.Context, hub mimi.Domain, _ mimi.RoomUR
 }
 
 func (o *office) Update(context.Context, mimi.Domain, mimi.RoomURI, []byte) ([]byte, error) {
-	o.Error("unexpected update")
-	return nil, errNetwork
+	if o.updates == nil {
+		o.Error("unexpected update")
+		return nil, errNetwork
+	}
+	return o.updates()
 }
 
 func (o *office) Snapshot(context.Context, mimi.Domain, mimi.RoomURI, uint64) ([]byte, error) {
@@ -324,6 +329,50 @@ func TestOutboxOutcomes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A commit that is refused takes down what was built on it, and nothing else.
+func TestLostCommitFailsWhatWasBuiltOnIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.answers(func(question) ([]byte, error) { return nil, errNetwork })
+		o.updates = func() ([]byte, error) {
+			return (&mimi.UpdateRoomResponse{Code: mimi.UpdateWrongEpoch, CurrentEpoch: 9}).Marshal()
+		}
+		enqueue := func(s store.Submission, txn string) {
+			t.Helper()
+			s.Txn = txn
+			if _, err := o.follower.Enqueue(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.stop() // so that all is queued before the first is sent
+		w := &roomtest.World{T: t, Now: time.Now}
+		bob := w.Client("bob@b.localhost", "1")
+		bob.Create("mimi://a.localhost/r/1", w.NewKey())
+		commit := submission("bob", "a.localhost", "", 0)
+		commit.Kind, commit.Body = store.SubmitUpdate, bob.Commit()
+		enqueue(commit, "commit")
+		enqueue(submission("bob", "a.localhost", "before", 0), "before")
+		enqueue(submission("bob", "a.localhost", "after", 1), "after")
+		enqueue(submission("bob", "c.localhost", "elsewhere", 1), "elsewhere")
+		enqueue(submission("ben", "a.localhost", "from ben", 1), "from ben")
+		if err := o.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.start()
+		pass(time.Second)
+		for txn, want := range map[string]store.SubmissionState{
+			"commit": store.Rejected, "before": store.Queued, "after": store.Rejected, "elsewhere": store.Queued,
+		} {
+			if s := o.row("bob", txn); s.State != want || want == store.Rejected && (s.Reason != "wrongEpoch" || s.Epoch != 9) {
+				t.Errorf("%s: state %d, reason %q, epoch %d; want state %d", txn, s.State, s.Reason, s.Epoch, want)
+			}
+		}
+		if s := o.row("ben", "from ben"); s.State != store.Queued {
+			t.Errorf("ben's has state %d", s.State)
+		}
+	})
 }
 
 func TestEnqueueRefuses(t *testing.T) {

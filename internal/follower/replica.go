@@ -24,6 +24,7 @@ func (f *Follower) lock(ctx context.Context, uri mimi.RoomURI) (*replica, error)
 	f.mu.Lock()
 	r := f.rooms[uri]
 	if r == nil {
+		f.evict()
 		r = &replica{}
 		f.rooms[uri] = r
 	}
@@ -43,6 +44,25 @@ func (f *Follower) lock(ctx context.Context, uri mimi.RoomURI) (*replica, error)
 		return nil, err
 	}
 	return r, nil
+}
+
+// maxReplicas bounds how many rooms are held in memory.
+const maxReplicas = 10_000
+
+// evict makes place for a room by dropping one that nobody uses just now. One
+// who is about to may work on it once more: the compare-and-swap of the store
+// keeps that harmless. f.mu is held.
+func (f *Follower) evict() {
+	if len(f.rooms) < maxReplicas {
+		return
+	}
+	for uri, r := range f.rooms {
+		if r.mu.TryLock() {
+			delete(f.rooms, uri)
+			r.mu.Unlock()
+			return
+		}
+	}
 }
 
 // forget drops a room we do not have, so that asking for rooms at random costs
@@ -90,7 +110,7 @@ func (f *Follower) update(ctx context.Context, r *replica, next room.State, writ
 // keeps the announcement as evidence, and returns the answer.
 func (f *Follower) freeze(ctx context.Context, r *replica, status int, code string, cause error, evidence []byte) error {
 	uri := r.state.Room
-	f.cfg.Log.Error("follower: room frozen", "hub", r.state.Hub, "cause", cause)
+	f.cfg.Log.Error("follower: room frozen, evidence kept", "hub", r.state.Hub, "code", code)
 	next := *r.state
 	next.Frozen = code
 	err := f.update(ctx, r, next, func(tx store.Tx) error {

@@ -94,6 +94,42 @@ func TestStory(t *testing.T) {
 	})
 }
 
+// TestRejoin: a provider whose last user was removed and is added again continues
+// its replica; its user reads what comes after, not what was said in between.
+func TestRejoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "a.localhost", "b.localhost", "c.localhost")
+		alice, bob, cathy := w.enrol("alice@a.localhost", "phone"), w.enrol("bob@b.localhost", "phone"), w.enrol("cathy@c.localhost", "phone")
+		alice.create()
+		alice.write(store.SubmitUpdate, alice.Add(append(alice.claim(bob.User), alice.claim(cathy.User)...)...))
+		alice.catchUp()
+		synctest.Wait()
+		cathy.catchUp()
+		cathy.ack()
+		alice.write(store.SubmitUpdate, alice.Commit(alice.Removal(cathy.User)...))
+		alice.catchUp()
+		synctest.Wait()
+		cathy.catchUp()
+		alice.write(store.SubmitMessage, alice.Post("not for cathy"))
+		synctest.Wait()
+		alice.write(store.SubmitUpdate, alice.Add(alice.claim(cathy.User)...))
+		alice.catchUp()
+		synctest.Wait()
+		cathy.catchUp()
+		alice.write(store.SubmitMessage, alice.Post("welcome back"))
+		synctest.Wait()
+		cathy.catchUp()
+		if !slices.Equal(cathy.Texts, []string{"welcome back"}) {
+			t.Errorf("cathy reads %q", cathy.Texts)
+		}
+		w.checkEqual("b.localhost", "c.localhost")
+		spans := cathy.spans()
+		if len(spans) != 2 || spans[0].Until != 2 || spans[1].After != 4 || spans[1].Until != 0 {
+			t.Errorf("spans %+v", spans)
+		}
+	})
+}
+
 // TestFaults posts and commits over a network that loses requests, loses
 // answers and repeats requests, while providers crash: every replica is a
 // stretch of the hub's log at all times, and in the end each post is there once.

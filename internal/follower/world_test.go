@@ -431,13 +431,24 @@ func (d *device) joinExternal() {
 // after is where the device's span of the chat begins.
 func (d *device) after() uint64 {
 	d.home.Helper()
-	var list []store.Membership
-	d.home.must(d.home.store.View(d.home.Context(), func(tx store.ReadTx) (err error) {
-		list, err = tx.Memberships(d.URI)
-		return err
-	}))
+	list := d.spans()
 	if len(list) != 1 {
 		d.home.Fatalf("%d memberships of %s, want 1", len(list), d)
 	}
 	return list[0].After
+}
+
+func (d *device) spans() (list []store.Membership) {
+	d.home.Helper()
+	d.home.must(d.home.store.View(d.home.Context(), func(tx store.ReadTx) (err error) {
+		list, err = tx.Memberships(d.URI)
+		return err
+	}))
+	return list
+}
+
+// ack says that the device has all it read.
+func (d *device) ack() {
+	d.home.Helper()
+	d.home.must(d.home.store.Update(d.home.Context(), func(tx store.Tx) error { return tx.Ack(d.URI, chat, d.read) }))
 }

@@ -92,6 +92,7 @@ func (h *Hub) lock(ctx context.Context, uri mimi.RoomURI) (*hosted, error) {
 	h.mu.Lock()
 	r := h.rooms[uri]
 	if r == nil {
+		h.evict()
 		r = &hosted{}
 		h.rooms[uri] = r
 	}
@@ -110,6 +111,25 @@ func (h *Hub) lock(ctx context.Context, uri mimi.RoomURI) (*hosted, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// maxRooms bounds how many rooms are held in memory.
+const maxRooms = 10_000
+
+// evict makes place for a room by dropping one that nobody uses just now. One
+// who is about to may work on it once more: the compare-and-swap of the store
+// keeps that harmless. h.mu is held.
+func (h *Hub) evict() {
+	if len(h.rooms) < maxRooms {
+		return
+	}
+	for uri, r := range h.rooms {
+		if r.mu.TryLock() {
+			delete(h.rooms, uri)
+			r.mu.Unlock()
+			return
+		}
+	}
 }
 
 // forget drops a room that turned out not to exist, so that asking for rooms
