@@ -64,7 +64,7 @@ func (c *cli) chatCmd() *cobra.Command {
 // events reach it through channels.
 type chatSession struct {
 	c     *cli
-	cl    *client.Client
+	cl    *session
 	room  mimi.RoomURI
 	name  string
 	style term.Style

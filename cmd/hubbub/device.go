@@ -34,8 +34,17 @@ func (w *whoami) flags(cmd *cobra.Command, withRoom bool) {
 	}
 }
 
-// open opens the device that the flags name.
-func (c *cli) open(ctx context.Context, w *whoami) (*client.Client, error) {
+// open opens the device that the flags name, and waits a moment for it to catch
+// up with its provider.
+func (c *cli) open(ctx context.Context, w *whoami) (*session, error) {
+	cl, err := c.openDevice(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return newSession(ctx, cl), nil
+}
+
+func (c *cli) openDevice(ctx context.Context, w *whoami) (*client.Client, error) {
 	if w.state != "" {
 		return client.Open(ctx, w.state, nil)
 	}
@@ -138,7 +147,7 @@ func (c *cli) openAny(ctx context.Context, dir string, user mimi.UserURI) (*clie
 }
 
 // pickRoom finds the chat a person means.
-func pickRoom(ctx context.Context, cl *client.Client, name string) (client.RoomInfo, error) {
+func pickRoom(ctx context.Context, cl *session, name string) (client.RoomInfo, error) {
 	rooms, err := cl.Rooms(ctx)
 	if err != nil {
 		return client.RoomInfo{}, err
@@ -178,7 +187,7 @@ func roomName(r client.RoomInfo) string {
 }
 
 // join enters a room if the user is in it and this device is not.
-func (c *cli) join(ctx context.Context, cl *client.Client, r client.RoomInfo) (client.RoomInfo, error) {
+func (c *cli) join(ctx context.Context, cl *session, r client.RoomInfo) (client.RoomInfo, error) {
 	if r.Member || !r.Participant {
 		return r, nil
 	}

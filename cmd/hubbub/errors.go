@@ -81,6 +81,7 @@ var known = []struct {
 	{client.ErrNotEnrolled, exitFailed, "make the device first: hubbub user enrol"},
 	{client.ErrEnrolled, exitFailed, "choose another --device or --state"},
 	{client.ErrNotMember, exitDenied, "hubbub room list shows where this device may write; hubbub room join enters with a further device"},
+	{client.ErrBadArgument, exitUsage, ""},
 	{client.ErrUnknownRoom, exitFailed, "hubbub room list shows the chats of this user"},
 	{client.ErrRejected, exitDenied, "hubbub room show tells who is in the chat and with which role"},
 	{client.ErrSuspicious, exitFailed, "the provider's copy contradicts itself; enrol a fresh device and tell the operator"},
@@ -103,7 +104,7 @@ func explain(err error) *failure {
 		return f
 	}
 	var ce *client.Error
-	if errors.As(err, &ce) {
+	if errors.As(err, &ce) && !errors.Is(err, client.ErrRejected) {
 		code, ok := reasons[ce.Reason]
 		if !ok {
 			code = exitFailed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,7 @@ func (c *cli) roomCmd() *cobra.Command {
 }
 
 // roomVerb makes a verb that opens a device, picks a chat and does something.
-func (c *cli) roomVerb(cmd *cobra.Command, do func(context.Context, *client.Client, client.RoomInfo, []string) error) *cobra.Command {
+func (c *cli) roomVerb(cmd *cobra.Command, do func(context.Context, *session, client.RoomInfo, []string) error) *cobra.Command {
 	w := &whoami{}
 	w.flags(cmd, true)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -133,7 +134,7 @@ func standing(r client.RoomInfo) string {
 
 func (c *cli) roomShowCmd() *cobra.Command {
 	return c.roomVerb(&cobra.Command{Use: "show", Short: "show one chat: people, position, epoch", Args: cobra.NoArgs},
-		func(_ context.Context, _ *client.Client, r client.RoomInfo, _ []string) error {
+		func(_ context.Context, _ *session, r client.RoomInfo, _ []string) error {
 			if c.wantJSON() {
 				return term.JSON(c.out, toJSON(r))
 			}
@@ -166,7 +167,7 @@ type changeJSON struct {
 
 func (c *cli) roomHistoryCmd() *cobra.Command {
 	return c.roomVerb(&cobra.Command{Use: "history", Short: "show who added and removed whom, when and where in the order", Args: cobra.NoArgs},
-		func(ctx context.Context, cl *client.Client, r client.RoomInfo, _ []string) error {
+		func(ctx context.Context, cl *session, r client.RoomInfo, _ []string) error {
 			history, err := cl.History(ctx, r.Room)
 			if err != nil {
 				return err
@@ -191,6 +192,9 @@ func (c *cli) roomCreateCmd() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := withTimeout(cmd.Context())
 		defer cancel()
+		if args[0] == "" {
+			return fail(exitUsage, "hubbub room create Lunch", "a chat needs a name")
+		}
 		members, err := handles(add)
 		if err != nil {
 			return err
@@ -241,7 +245,7 @@ func notAdded(added []client.AddResult) error {
 
 func (c *cli) roomAddCmd() *cobra.Command {
 	return c.roomVerb(&cobra.Command{Use: "add PERSON...", Short: "add people to a chat", Args: cobra.MinimumNArgs(1)},
-		func(ctx context.Context, cl *client.Client, r client.RoomInfo, args []string) error {
+		func(ctx context.Context, cl *session, r client.RoomInfo, args []string) error {
 			users, err := handles(args)
 			if err != nil {
 				return err
@@ -256,10 +260,15 @@ func (c *cli) roomAddCmd() *cobra.Command {
 
 func (c *cli) roomRemoveCmd() *cobra.Command {
 	return c.roomVerb(&cobra.Command{Use: "remove PERSON...", Short: "remove people from a chat", Args: cobra.MinimumNArgs(1)},
-		func(ctx context.Context, cl *client.Client, r client.RoomInfo, args []string) error {
+		func(ctx context.Context, cl *session, r client.RoomInfo, args []string) error {
 			users, err := handles(args)
 			if err != nil {
 				return err
+			}
+			for _, u := range users {
+				if !slices.ContainsFunc(r.Participants, func(p client.Participant) bool { return p.User == u }) {
+					return fail(exitFailed, "hubbub room show tells who is", "%s is not in the chat", u.Handle())
+				}
 			}
 			return cl.RemoveUsers(ctx, r.Room, users...)
 		})
@@ -267,14 +276,18 @@ func (c *cli) roomRemoveCmd() *cobra.Command {
 
 func (c *cli) roomJoinCmd() *cobra.Command {
 	return c.roomVerb(&cobra.Command{Use: "join", Short: "let a further device into a chat of its user", Args: cobra.NoArgs},
-		func(ctx context.Context, cl *client.Client, r client.RoomInfo, _ []string) error {
+		func(ctx context.Context, cl *session, r client.RoomInfo, _ []string) error {
 			return cl.Join(ctx, r.Room)
 		})
 }
 
 func (c *cli) roomLeaveCmd() *cobra.Command {
 	return c.roomVerb(&cobra.Command{Use: "leave", Short: "leave a chat with all devices", Args: cobra.NoArgs},
-		func(ctx context.Context, cl *client.Client, r client.RoomInfo, _ []string) error {
-			return cl.Leave(ctx, r.Room)
+		func(ctx context.Context, cl *session, r client.RoomInfo, _ []string) error {
+			if err := cl.Leave(ctx, r.Room); err != nil {
+				return err
+			}
+			c.progress("you can post no more; you are out once a device of somebody else in the chat is online")
+			return nil
 		})
 }

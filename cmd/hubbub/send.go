@@ -16,7 +16,7 @@ import (
 )
 
 // maxTextBytes is the longest text that send reads from standard input.
-const maxTextBytes = 32 << 10
+const maxTextBytes = 48 << 10
 
 // messageJSON is a message in the JSON output.
 type messageJSON struct {
@@ -116,7 +116,7 @@ func (c *cli) textOf(args []string) (string, error) {
 
 // sendAndWait posts and waits at most wait for a final state; then it returns
 // the message as far as it has come.
-func sendAndWait(ctx context.Context, cl *client.Client, room mimi.RoomURI, text string, wait time.Duration) (client.Message, error) {
+func sendAndWait(ctx context.Context, cl *session, room mimi.RoomURI, text string, wait time.Duration) (client.Message, error) {
 	m, err := cl.Send(ctx, room, text)
 	if err != nil {
 		return m, err
@@ -134,7 +134,7 @@ func sendAndWait(ctx context.Context, cl *client.Client, room mimi.RoomURI, text
 }
 
 // currentMessage looks a message up in the device's own copy.
-func currentMessage(ctx context.Context, cl *client.Client, m client.Message) (client.Message, error) {
+func currentMessage(ctx context.Context, cl *session, m client.Message) (client.Message, error) {
 	all, err := cl.Messages(ctx, m.Room, 0, 100_000)
 	if err != nil {
 		return m, err

@@ -69,7 +69,7 @@ func (c *cli) tailCmd() *cobra.Command {
 // tailer prints events. One goroutine uses it.
 type tailer struct {
 	c     *cli
-	cl    *client.Client
+	cl    *session
 	room  mimi.RoomURI // only this one; "" = all
 	jsonl bool
 	left  int    // lines still to print; 0 from the start = no end

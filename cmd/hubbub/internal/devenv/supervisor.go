@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -67,7 +68,7 @@ func (s *supervisor) child(name string) (*child, error) {
 			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("no provider %q", name)
+	return nil, fmt.Errorf("no provider %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(s.children)), ", "))
 }
 
 // alive says whether the process runs. The caller holds c.busy.
