@@ -28,6 +28,7 @@ func (f WireFormat) String() string { return name(uint16(f), wireFormatNames) }
 
 var wireFormatNames = map[uint16]string{
 	1: "mls_public_message", 2: "mls_private_message", 3: "mls_welcome", 4: "mls_group_info", 5: "mls_key_package",
+	0xf001: "mls_semiprivate_message",
 }
 
 // ContentType says what a FramedContent carries (RFC 9420 §6).

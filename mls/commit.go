@@ -21,6 +21,8 @@ type CommitOptions struct {
 	AAD []byte
 	// Private sends the commit as PrivateMessage, which a hub cannot follow.
 	Private bool
+	// PadTo pads a PrivateMessage; see EncryptOptions.
+	PadTo int
 	// TreeInWelcome puts the ratchet tree into the Welcome.
 	TreeInWelcome bool
 	// Leaf changes the committer's leaf beyond its encryption key. It implies
@@ -65,9 +67,12 @@ func (c *LeafChange) apply(l *LeafNode, signer *SignatureKey) *SignatureKey {
 // committer that it may not commit itself, and those that conflict with
 // another (RFC 9420 §12.2). PendingCommit.Proposals tells what was taken. A
 // fault of o.Proposals is a *ValidationError; further errors are
-// ErrReInitialized and ErrMissingPSK.
+// ErrReInitialized, ErrMissingPSK, and ErrRemoved for a nil Group.
 func (g *Group) Commit(o CommitOptions) (*PendingCommit, error) {
-	if g.public.reInit != nil {
+	switch {
+	case g == nil:
+		return nil, ErrRemoved
+	case g.public.reInit != nil:
 		return nil, ErrReInitialized
 	}
 	aad, err := g.Context().completeAAD(o.AAD)
@@ -99,7 +104,7 @@ func (g *Group) Commit(o CommitOptions) (*PendingCommit, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, message, err := g.protect(b.content, 0)
+	base, message, err := g.protect(b.content, o.PadTo)
 	if err != nil {
 		return nil, err
 	}

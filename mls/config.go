@@ -19,6 +19,12 @@ type Config struct {
 	// Update, in a commit's path, and in an external commit that removes the
 	// joiner's old leaf (RFC 9420 §5.3.1 and §12.2). Nil accepts all.
 	Successor func(old, new *Credential) error
+	// MultiCredentials turns on the verification of credentials of types multi
+	// and weak-multi (draft-ietf-mls-extensions §6.5): every binding must be
+	// signed for the leaf and accepted by Validate, and understood by the
+	// members. Without it such credentials are left to Validate, like any type
+	// this package does not know. All parties to a group must agree on it.
+	MultiCredentials bool
 	// Components interprets AppDataUpdate proposals. Nil lets an update
 	// replace the whole value and knows every component.
 	Components ComponentLogic
@@ -35,6 +41,11 @@ type Config struct {
 	// MaxPastEpochs is how many past epochs stay decryptable; 0 means 5,
 	// negative means none.
 	MaxPastEpochs int
+	// MaxPastAge is how long a past epoch stays decryptable after the next one
+	// began for this client; 0 means DefaultMaxPastAge, negative means without
+	// limit. Keys beyond it are deleted at the next change of epoch, or by
+	// Group.Prune.
+	MaxPastAge time.Duration
 	// MaxForward is how many generations a sender may be ahead of what was
 	// seen; 0 means 1000.
 	MaxForward int
@@ -46,6 +57,9 @@ type Config struct {
 // DefaultMaxLifetime is the cap on a KeyPackage's total lifetime: 84 days and
 // an hour at either end for clocks that disagree.
 const DefaultMaxLifetime = 84*24*time.Hour + 2*time.Hour
+
+// DefaultMaxPastAge is how long messages of a past epoch are waited for.
+const DefaultMaxPastAge = 7 * 24 * time.Hour
 
 // ComponentLogic is the application's part in AppDataUpdate proposals
 // (draft-ietf-mls-extensions §4.7). Each method is called at most once per
@@ -91,6 +105,17 @@ func (c *Config) maxLifetime() (limit time.Duration, ok bool) {
 		return DefaultMaxLifetime, true
 	}
 	return c.MaxLifetime, c.MaxLifetime > 0
+}
+
+// expired reports whether an epoch that ended at a time, in Unix seconds, has
+// outlived MaxPastAge.
+func (c *Config) expired(ended uint64) bool {
+	limit := DefaultMaxPastAge
+	if c != nil && c.MaxPastAge != 0 {
+		limit = c.MaxPastAge
+	}
+	now := uint64(max(c.now().Unix(), 0))
+	return limit > 0 && now > ended && now-ended > uint64(limit/time.Second)
 }
 
 func (c *Config) validate(cred *Credential, key []byte) error {

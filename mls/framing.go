@@ -219,8 +219,10 @@ func (m *PublicMessage) Encode(w *wire.Writer) {
 	}
 }
 
-// Decode reads a message. Application data is accepted here and refused by
-// Group and PublicGroup: it must not travel unencrypted (RFC 9420 §6).
+// Decode reads a message. Application data, which must not travel unencrypted
+// (RFC 9420 §6), has an encoding that tools and the official vectors use, so it
+// is read here; Group.Process and the methods of PublicGroup refuse it with a
+// *ValidationError.
 func (m *PublicMessage) Decode(r *wire.Reader) {
 	*m = PublicMessage{}
 	m.Content.Decode(r)

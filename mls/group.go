@@ -33,6 +33,7 @@ type Group struct {
 type ownUpdate struct {
 	encryptionKey []byte
 	private       []byte
+	signer        *SignatureKey // of the new leaf; nil: the same as before
 }
 
 // with returns a copy of g that change has been applied to.
@@ -261,7 +262,8 @@ func gatherPSKs(suite CipherSuite, ids []PreSharedKeyID, find func(*PreSharedKey
 }
 
 // GroupInfo returns a signed GroupInfo of the epoch with external_pub, without
-// the ratchet tree (RFC 9420 §12.4.3).
+// the ratchet tree (RFC 9420 §12.4.3). If the caller's leaf lists a GREASE
+// extension, the GroupInfo has it too (RFC 9420 §13.5).
 func (g *Group) GroupInfo() (*GroupInfo, error) {
 	return g.groupInfo(nil)
 }
@@ -275,7 +277,7 @@ func (g *Group) groupInfo(more Extensions) (*GroupInfo, error) {
 	external := Extension{Type: ExtensionTypeExternalPub, Data: encoded(&ExternalPub{Key: pub})}
 	gi := &GroupInfo{
 		GroupContext:    *g.public.context,
-		Extensions:      append(Extensions{external}, more...),
+		Extensions:      append(Extensions{external}.greased(g.public.Leaf(g.own).Capabilities.grease()), more...),
 		ConfirmationTag: g.public.confirmationTag,
 		Signer:          g.own,
 	}

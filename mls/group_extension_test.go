@@ -280,15 +280,34 @@ func TestOwnLeafProfile(t *testing.T) {
 			t.Errorf("no GREASE value in %v", list)
 		}
 	}
+	if !slices.ContainsFunc(asUint16(components), isGREASE) {
+		t.Errorf("no GREASE value among the components %v", components)
+	}
+	for name, list := range map[string]Extensions{"leaf": l.Extensions, "key package": kp.KeyPackage.Extensions} {
+		if !slices.ContainsFunc(list, func(e Extension) bool { return isGREASE(uint16(e.Type)) }) {
+			t.Errorf("no GREASE extension in the %s", name)
+		}
+	}
 	if life := l.Lifetime.NotAfter - l.Lifetime.NotBefore; life > 84*24*3600+3600 {
 		t.Errorf("lifetime of %d seconds", life)
 	}
 }
 
-// isGREASE reports whether v is one of the reserved values senders use to keep
-// receivers tolerant (RFC 9420 §13.5).
-func isGREASE(v uint16) bool {
-	return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v < 0xfa00
+// TestGREASEInGroupInfo: RFC 9420 §13.5 allows it there, and never in a
+// GroupContext (EXT-15).
+func TestGREASEInGroupInfo(t *testing.T) {
+	c := newChat(t, 1, nil, nil, "alice")
+	gi, err := c.members["alice"].GroupInfo()
+	c.ok(err)
+	reserved := func(e Extension) bool { return isGREASE(uint16(e.Type)) }
+	if !slices.ContainsFunc(gi.Extensions, reserved) || slices.ContainsFunc(gi.GroupContext.Extensions, reserved) {
+		t.Errorf("extensions %v, of the context %v", gi.Extensions, gi.GroupContext.Extensions)
+	}
+	plain, err := NewGroup(GroupOptions{Suite: 1, Signer: c.signer("bob"), Credential: BasicCredential([]byte("bob")), Capabilities: DefaultCapabilities()}, nil)
+	c.ok(err)
+	if gi, err = plain.GroupInfo(); err != nil || slices.ContainsFunc(gi.Extensions, reserved) {
+		t.Errorf("GREASE although the leaf lists none: %v, %v", gi.Extensions, err)
+	}
 }
 
 func asUint16[T ~uint16](list []T) (out []uint16) {

@@ -8,8 +8,9 @@ import (
 	"hubbub/mls/wire"
 )
 
-// stateVersion begins every stored state. Version 1 is the first.
-const stateVersion = 1
+// stateVersion begins every stored state. Version 2 added the time at which past
+// epochs ended and the signers of own Updates; version 1 is still read.
+const stateVersion = 2
 
 // marshalState encodes a value for storage, with the version in front.
 func marshalState(e wire.Encoder) ([]byte, error) {
@@ -19,12 +20,18 @@ func marshalState(e wire.Encoder) ([]byte, error) {
 	return w.Bytes()
 }
 
-// unmarshalState reads what marshalState returned. It copies b.
-func unmarshalState(b []byte, d wire.Decoder) error {
-	if len(b) < 2 || binary.BigEndian.Uint16(b) != stateVersion {
+// unmarshalState reads what marshalState returned, now or in an earlier version
+// of the state, which decode is told. It copies b.
+func unmarshalState(b []byte, decode func(r *wire.Reader, version uint16)) error {
+	if len(b) < 2 {
 		return fmt.Errorf("%w: unknown version", ErrBadState)
 	}
-	if err := wire.Unmarshal(slices.Clone(b[2:]), d); err != nil {
+	version := binary.BigEndian.Uint16(b)
+	if version < 1 || version > stateVersion {
+		return fmt.Errorf("%w: unknown version", ErrBadState)
+	}
+	err := wire.Unmarshal(slices.Clone(b[2:]), decodeFunc(func(r *wire.Reader) { decode(r, version) }))
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadState, err)
 	}
 	return nil
@@ -54,13 +61,17 @@ func (g *Group) Encode(w *wire.Writer) {
 			p.Encode(w)
 		}
 	})
-	encodeVector(w, g.updates)
+	w.Vector(func(w *wire.Writer) {
+		for i := range g.updates {
+			g.updates[i].Encode(w)
+		}
+	})
 	encodeVector(w, g.psks)
 }
 
 // decodeGroup reads what Encode wrote and verifies that the parts fit, so that
 // later operations need not.
-func decodeGroup(r *wire.Reader, cfg *Config) *Group {
+func decodeGroup(r *wire.Reader, version uint16, cfg *Config) *Group {
 	g := &Group{signer: new(SignatureKey), private: new(treePrivate), secrets: new(epochSecrets), keys: new(secretTree)}
 	public := r.Opaque()
 	if r.Err() != nil {
@@ -79,10 +90,14 @@ func decodeGroup(r *wire.Reader, cfg *Config) *Group {
 	g.exports = decodeExportNode(r, exportLevels)
 	for v := r.Vector(); !v.Empty(); {
 		p := new(pastEpoch)
-		p.Decode(v)
+		p.decode(v, version, cfg)
 		g.past = append(g.past, p)
 	}
-	g.updates = decodeVector[ownUpdate](r)
+	for v := r.Vector(); !v.Empty(); {
+		var u ownUpdate
+		u.decode(v, version)
+		g.updates = append(g.updates, u)
+	}
 	g.psks = decodeVector[PSK](r)
 	if r.Err() == nil && (g.public.Leaf(g.own) == nil || g.private.index != g.own ||
 		len(g.private.nodes) != int(g.public.tree.level)+1 || g.keys.size != g.public.tree.width()) {
@@ -98,7 +113,7 @@ func (g *Group) MarshalBinary() ([]byte, error) { return marshalState(g) }
 // UnmarshalGroup reads what MarshalBinary returned, or returns ErrBadState.
 // cfg is not stored and has to be given again.
 func UnmarshalGroup(b []byte, cfg *Config) (g *Group, err error) {
-	err = unmarshalState(b, decodeFunc(func(r *wire.Reader) { g = decodeGroup(r, cfg) }))
+	err = unmarshalState(b, func(r *wire.Reader, version uint16) { g = decodeGroup(r, version, cfg) })
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +149,19 @@ func (p *treePrivate) decode(r *wire.Reader) {
 func (u *ownUpdate) Encode(w *wire.Writer) {
 	w.Opaque(u.encryptionKey)
 	w.Opaque(u.private)
+	w.Optional(u.signer != nil)
+	if u.signer != nil {
+		u.signer.Encode(w)
+	}
 }
 
-func (u *ownUpdate) Decode(r *wire.Reader) {
+func (u *ownUpdate) decode(r *wire.Reader, version uint16) {
 	u.encryptionKey = r.Opaque()
 	u.private = r.Opaque()
+	if version > 1 && r.Optional() {
+		u.signer = new(SignatureKey)
+		u.signer.Decode(r)
+	}
 }
 
 // Encode appends the key with its name.

@@ -43,10 +43,12 @@ func (c *Capabilities) withGREASE(rand io.Reader) (*Capabilities, error) {
 
 // SupportedComponents returns a leaf extension that advertises components:
 // an app_data_dictionary whose app_components entry lists ids besides
-// app_components and safe_aad, which every client of this package handles
-// (draft-ietf-mls-extensions §4.6).
+// app_components and safe_aad, which every client of this package handles, and
+// besides a reserved id that keeps others tolerant (draft-ietf-mls-extensions
+// §4.6 and §5.1).
 func SupportedComponents(ids ...ComponentID) Extension {
-	list := append(ComponentsList{ComponentAppComponents, ComponentSafeAAD}, ids...)
+	grease := ComponentID(0x0a0a + 0x1010*(len(ids)%8))
+	list := append(ComponentsList{ComponentAppComponents, ComponentSafeAAD, grease}, ids...)
 	slices.Sort(list)
 	var d AppDataDictionary
 	d.Set(ComponentAppComponents, encoded(slices.Compact(list)))
@@ -84,11 +86,13 @@ func newLeaf(o leafOptions, cfg *Config) (*LeafNode, error) {
 	if o.signer == nil || o.signer.Suite != o.suite {
 		return nil, fmt.Errorf("mls: signature key of another suite: %w", ErrBadKey)
 	}
+	var grease Extensions
 	if o.capabilities == nil {
 		var err error
 		if o.capabilities, err = DefaultCapabilities().withGREASE(cfg.rand()); err != nil {
 			return nil, err
 		}
+		grease = o.capabilities.grease()
 	}
 	listed := slices.Contains(o.capabilities.Extensions, ExtensionTypeAppDataDictionary)
 	if _, has := o.extensions.Find(ExtensionTypeAppDataDictionary); !has && listed {
@@ -107,8 +111,33 @@ func newLeaf(o leafOptions, cfg *Config) (*LeafNode, error) {
 		Capabilities: *o.capabilities,
 		Source:       LeafNodeSourceKeyPackage,
 		Lifetime:     Lifetime{NotBefore: uint64(max(o.notBefore.Unix(), 0)), NotAfter: uint64(max(o.notAfter.Unix(), 0))},
-		Extensions:   o.extensions,
+		Extensions:   o.extensions.greased(grease),
 	}, nil
+}
+
+// isGREASE reports whether a value is one of those that are reserved for values
+// nobody knows (RFC 9420 §13.5).
+func isGREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v != 0xfafa }
+
+// grease returns an extension of a reserved type that the capabilities list,
+// none if they list none. It is empty, to cost little.
+func (c *Capabilities) grease() Extensions {
+	i := slices.IndexFunc(c.Extensions, func(t ExtensionType) bool { return isGREASE(uint16(t)) })
+	if i < 0 {
+		return nil
+	}
+	return Extensions{{Type: c.Extensions[i], Data: []byte{}}}
+}
+
+// greased returns a copy of the list with the extensions of grease appended,
+// unless their types are there already (RFC 9420 §13.5).
+func (x Extensions) greased(grease Extensions) Extensions {
+	for _, e := range grease {
+		if _, ok := x.Find(e.Type); !ok {
+			x = append(slices.Clone(x), e)
+		}
+	}
+	return x
 }
 
 // KeyPackageOptions describes the KeyPackage to make. Signer and Credential are
@@ -117,7 +146,7 @@ type KeyPackageOptions struct {
 	Suite          CipherSuite
 	Signer         *SignatureKey
 	Credential     Credential
-	Capabilities   *Capabilities // nil: DefaultCapabilities with GREASE values
+	Capabilities   *Capabilities // nil: DefaultCapabilities, and GREASE values wherever they are allowed
 	NotBefore      time.Time     // zero: an hour ago
 	NotAfter       time.Time     // zero: DefaultLifetime from now
 	Extensions     Extensions    // of the KeyPackage
@@ -162,6 +191,9 @@ func NewKeyPackage(o KeyPackageOptions) (*KeyPackageSecret, error) {
 		if s.KeyPackage.Extensions, err = markLastResort(o.Extensions); err != nil {
 			return nil, err
 		}
+	}
+	if o.Capabilities == nil {
+		s.KeyPackage.Extensions = s.KeyPackage.Extensions.greased(leaf.Capabilities.grease())
 	}
 	return s, s.KeyPackage.sign(o.Signer.Private)
 }
@@ -216,4 +248,6 @@ func (s *KeyPackageSecret) Decode(r *wire.Reader) {
 func (s *KeyPackageSecret) MarshalBinary() ([]byte, error) { return marshalState(s) }
 
 // UnmarshalBinary reads what MarshalBinary returned, or returns ErrBadState.
-func (s *KeyPackageSecret) UnmarshalBinary(b []byte) error { return unmarshalState(b, s) }
+func (s *KeyPackageSecret) UnmarshalBinary(b []byte) error {
+	return unmarshalState(b, func(r *wire.Reader, _ uint16) { s.Decode(r) })
+}

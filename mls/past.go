@@ -11,6 +11,7 @@ import (
 // the changes since and not from the size of the group.
 type pastEpoch struct {
 	epoch      uint64
+	ended      uint64 // Unix seconds
 	context    []byte // encoded GroupContext
 	safeAAD    bool
 	senderData []byte
@@ -39,10 +40,10 @@ func (g *Group) retire(changed []LeafIndex) ([]*pastEpoch, error) {
 		return nil, err
 	}
 	current := &pastEpoch{
-		epoch: g.Epoch(), context: context, safeAAD: g.Context().RequiresSafeAAD(),
+		epoch: g.Epoch(), ended: uint64(max(g.config().now().Unix(), 0)), context: context, safeAAD: g.Context().RequiresSafeAAD(),
 		senderData: g.secrets.senderData, resumption: g.secrets.resumption, keys: g.keys,
 	}
-	past := append([]*pastEpoch{current}, g.past...)
+	past := append([]*pastEpoch{current}, g.keptPast()...)
 	if len(past) > keep {
 		past = past[:keep]
 	}
@@ -50,6 +51,22 @@ func (g *Group) retire(changed []LeafIndex) ([]*pastEpoch, error) {
 		past[i] = p.remember(g.public, changed)
 	}
 	return past, nil
+}
+
+// keptPast lists the past epochs that have not expired.
+func (g *Group) keptPast() []*pastEpoch {
+	return slices.DeleteFunc(slices.Clone(g.past), func(p *pastEpoch) bool { return g.config().expired(p.ended) })
+}
+
+// Prune returns the group without the keys of past epochs that have outlived
+// Config.MaxPastAge. Changes of epoch do the same; a client in a quiet group
+// calls Prune now and then and stores the result (RFC 9420 §9.2).
+func (g *Group) Prune() *Group {
+	kept := g.keptPast()
+	if len(kept) == len(g.past) {
+		return g
+	}
+	return g.with(func(next *Group) { next.past = kept })
 }
 
 // remember records the present occupants of leaves that are about to change,
@@ -100,6 +117,7 @@ func (m *pastMember) Decode(r *wire.Reader) {
 
 func (p *pastEpoch) Encode(w *wire.Writer) {
 	w.Uint64(p.epoch)
+	w.Uint64(p.ended)
 	w.Opaque(p.context)
 	w.Optional(p.safeAAD)
 	w.Opaque(p.senderData)
@@ -108,8 +126,14 @@ func (p *pastEpoch) Encode(w *wire.Writer) {
 	encodeVector(w, p.changed)
 }
 
-func (p *pastEpoch) Decode(r *wire.Reader) {
+// decode reads an epoch stored in a version of the state. Version 1 did not
+// note when it ended; such an epoch counts as just ended.
+func (p *pastEpoch) decode(r *wire.Reader, version uint16, cfg *Config) {
 	p.epoch = r.Uint64()
+	p.ended = uint64(max(cfg.now().Unix(), 0))
+	if version > 1 {
+		p.ended = r.Uint64()
+	}
 	p.context = r.Opaque()
 	p.safeAAD = r.Optional()
 	p.senderData = r.Opaque()

@@ -82,7 +82,7 @@ func (p *PendingCommit) Encode(w *wire.Writer) {
 	})
 }
 
-func (p *PendingCommit) decode(r *wire.Reader, cfg *Config) {
+func (p *PendingCommit) decode(r *wire.Reader, version uint16, cfg *Config) {
 	p.message = r.Opaque()
 	if r.Optional() {
 		p.welcome = new(Welcome)
@@ -91,9 +91,9 @@ func (p *PendingCommit) decode(r *wire.Reader, cfg *Config) {
 	p.groupInfo = new(GroupInfo)
 	p.groupInfo.Decode(r)
 	if r.Optional() {
-		p.base = decodeGroup(r, cfg)
+		p.base = decodeGroup(r, version, cfg)
 	}
-	p.next = decodeGroup(r, cfg)
+	p.next = decodeGroup(r, version, cfg)
 	for v := r.Vector(); !v.Empty(); {
 		p.changed = append(p.changed, LeafIndex(v.Uint32()))
 	}
@@ -106,7 +106,7 @@ func (p *PendingCommit) MarshalBinary() ([]byte, error) { return marshalState(p)
 // ErrBadState.
 func UnmarshalPendingCommit(b []byte, cfg *Config) (*PendingCommit, error) {
 	p := new(PendingCommit)
-	err := unmarshalState(b, decodeFunc(func(r *wire.Reader) { p.decode(r, cfg) }))
+	err := unmarshalState(b, func(r *wire.Reader, version uint16) { p.decode(r, version, cfg) })
 	if err != nil {
 		return nil, err
 	}

@@ -70,9 +70,12 @@ func (*OwnMessage) processed()       {}
 //
 // Errors: of package wire for malformed input; ErrWrongGroup, ErrWrongEpoch,
 // ErrFutureEpoch, ErrTooOld, ErrReplay, ErrTooFarAhead, ErrDecrypt, ErrBadMAC,
-// ErrBadSignature, ErrNotMember, ErrMissingPSK, ErrReInitialized,
-// *UnknownProposalError, *ValidationError.
+// ErrBadSignature, ErrNotMember, ErrMissingPSK, ErrReInitialized, ErrRemoved
+// for a nil Group, *UnknownProposalError, *ValidationError.
 func (g *Group) Process(msg []byte) (Processed, error) {
+	if g == nil {
+		return nil, ErrRemoved
+	}
 	m, err := ParseMessage(msg)
 	if err != nil {
 		return nil, err
@@ -208,7 +211,7 @@ func (c *Config) openMessage(suite CipherSuite, keys *secretTree, senderData []b
 // processLate opens an application message of a past epoch.
 func (g *Group) processLate(m *PrivateMessage) (Processed, error) {
 	i := slices.IndexFunc(g.past, func(p *pastEpoch) bool { return p.epoch == m.Epoch })
-	if i < 0 {
+	if i < 0 || g.config().expired(g.past[i].ended) {
 		return nil, ErrTooOld
 	}
 	p := g.past[i]
@@ -280,6 +283,9 @@ func (g *Group) processCommit(a *AuthenticatedContent) (Processed, error) {
 		return nil, err
 	}
 	next := &Group{public: commit.Next, own: g.own, signer: g.signer, private: private, psks: g.psks}
+	if u := g.ownUpdate(s); u != nil && u.signer != nil {
+		next.signer = u.signer
+	}
 	if _, err := next.advance(init, commitSecret, psk); err != nil {
 		return nil, err
 	}
@@ -293,7 +299,11 @@ func (g *Group) processCommit(a *AuthenticatedContent) (Processed, error) {
 
 // followPath updates the caller's keys in the tree and finds the commit secret.
 func (g *Group) followPath(s *staged) (*treePrivate, []byte, error) {
-	private, err := g.private.follow(s.proposed, g.updatedKey(s))
+	var updated []byte
+	if u := g.ownUpdate(s); u != nil {
+		updated = u.private
+	}
+	private, err := g.private.follow(s.proposed, updated)
 	if err != nil {
 		return nil, nil, &ValidationError{Clause: pathClause, Reason: "own leaf", Err: err}
 	}
@@ -315,16 +325,16 @@ func (g *Group) followPath(s *staged) (*treePrivate, []byte, error) {
 	return private, secret, nil
 }
 
-// updatedKey returns the private key of the caller's leaf if the commit covers
-// an Update of its own.
-func (g *Group) updatedKey(s *staged) []byte {
+// ownUpdate returns what the caller knows of its own Update that the commit
+// covers, nil if it covers none.
+func (g *Group) ownUpdate(s *staged) *ownUpdate {
 	if !slices.Contains(s.updated, g.own) {
 		return nil
 	}
 	key := s.proposed.leaf(g.own).EncryptionKey
-	for _, u := range g.updates {
-		if equalKey(u.encryptionKey, key) {
-			return u.private
+	for i := range g.updates {
+		if equalKey(g.updates[i].encryptionKey, key) {
+			return &g.updates[i]
 		}
 	}
 	return nil

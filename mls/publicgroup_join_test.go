@@ -59,7 +59,7 @@ func TestNewPublicGroupRules(t *testing.T) {
 		{"signer out of range", "not a member", func(in *input) { in.gi.Signer = 1 << 30 }},
 		{"tree hash", "tree hash differs", func(in *input) { in.gi.GroupContext.TreeHash = randomTag() }},
 		{"version", "protocol version", func(in *input) { in.gi.GroupContext.Version = 9 }},
-		{"suite", ErrUnsupportedSuite.Error(), func(in *input) { in.gi.GroupContext.CipherSuite = 4 }},
+		{"suite", ErrUnsupportedSuite.Error(), func(in *input) { in.gi.GroupContext.CipherSuite = 9 }},
 		{"another suite", "tree hash differs", func(in *input) { in.gi.GroupContext.CipherSuite = 7 }},
 		{"extension twice", "occurs twice", func(in *input) { in.gi.Extensions = Extensions{{Type: 0x0a0a}, {Type: 0x0a0a}} }},
 		{"hostile tree", "last node is blank", func(in *input) { in.tree = append(in.tree, nil) }},
@@ -72,7 +72,7 @@ func TestNewPublicGroupRules(t *testing.T) {
 		{"encryption key", "leaf encryption key", leaf(func(l *LeafNode) { l.EncryptionKey = []byte{1} })},
 		{"credential support", "not supported by all", leaf(func(l *LeafNode) {
 			l.Capabilities.Credentials = []CredentialType{CredentialTypeX509}
-			l.Credential = Credential{Type: CredentialTypeX509}
+			l.Credential = certificate(t, late.Signer)
 		})},
 		{"context extension", "extension 0xf00d", func(in *input) {
 			in.gi.GroupContext.Extensions = in.gi.GroupContext.Extensions.Set(0xf00d, nil)

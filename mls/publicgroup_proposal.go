@@ -176,9 +176,27 @@ func ExternalProposal(ctx *GroupContext, senderIndex uint32, signer *SignatureKe
 	if !mayBeExternal(p.Type) {
 		return nil, invalid("RFC 9420 §12.1.8", "%v from an external sender", p.Type)
 	}
+	return outsideProposal(ctx, Sender{Type: SenderTypeExternal, SenderIndex: senderIndex}, signer, p)
+}
+
+// NewMemberProposal makes a client's own request to be added: a signed
+// MLSMessage with a PublicMessage (RFC 9420 §12.1.8). ctx is the GroupContext
+// of the epoch it is for; nothing of it is secret. The client joins by the
+// Welcome of the commit that covers the proposal. The authenticated data is as
+// that of ExternalProposal. A KeyPackage of another cipher suite is a
+// *ValidationError.
+func NewMemberProposal(ctx *GroupContext, kp *KeyPackageSecret) ([]byte, error) {
+	if kp.KeyPackage.CipherSuite != ctx.CipherSuite {
+		return nil, invalid(keyPackageClause, "key package is for another cipher suite")
+	}
+	p := Proposal{Type: ProposalTypeAdd, Add: &Add{KeyPackage: *kp.KeyPackage}}
+	return outsideProposal(ctx, Sender{Type: SenderTypeNewMemberProposal}, kp.Signer, p)
+}
+
+// outsideProposal frames and signs a proposal of somebody outside the group.
+func outsideProposal(ctx *GroupContext, sender Sender, signer *SignatureKey, p Proposal) ([]byte, error) {
 	a := &AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: FramedContent{
-		GroupID: ctx.GroupID, Epoch: ctx.Epoch, ContentType: ContentTypeProposal, Proposal: &p,
-		Sender: Sender{Type: SenderTypeExternal, SenderIndex: senderIndex},
+		GroupID: ctx.GroupID, Epoch: ctx.Epoch, ContentType: ContentTypeProposal, Proposal: &p, Sender: sender,
 	}}
 	if ctx.RequiresSafeAAD() {
 		var err error

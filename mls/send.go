@@ -14,9 +14,12 @@ type EncryptOptions struct {
 // Encrypt makes an application message (RFC 9420 §15). The group returned has
 // used up the message's key: store it before the message leaves. It returns
 // ErrPendingProposals while a commit is due, ErrReInitialized in a closed
-// group, or a *ValidationError for AAD that does not suit the group.
+// group, ErrRemoved for the nil Group that a removed member is left with, or a
+// *ValidationError for AAD that does not suit the group.
 func (g *Group) Encrypt(plaintext []byte, o EncryptOptions) (next *Group, msg []byte, err error) {
 	switch {
+	case g == nil:
+		return nil, nil, ErrRemoved
 	case g.public.reInit != nil:
 		return nil, nil, ErrReInitialized
 	case len(g.public.Cached()) > 0:
@@ -49,16 +52,24 @@ type ProposeOptions struct {
 	// Private sends the proposal as PrivateMessage, which a hub cannot read. A
 	// SelfRemove must be public.
 	Private bool
+	// PadTo pads a PrivateMessage; see EncryptOptions.
+	PadTo int
+	// Leaf changes more of the leaf than its encryption key. Only an Update may
+	// have it. A new signer counts once a commit covers the Update.
+	Leaf *LeafChange
 }
 
 // Propose makes a proposal message (RFC 9420 §12.1). The group returned has the
 // proposal among its pending ones; store it before the message leaves. For an
 // Update, p.Update may be nil: then the caller's leaf gets a fresh encryption
 // key and stays as it is otherwise. An Update with a leaf is refused, for its
-// private key would be unknown. It returns ErrReInitialized or a
-// *ValidationError.
+// private key would be unknown. It returns ErrReInitialized, ErrRemoved for a
+// nil Group, or a *ValidationError.
 func (g *Group) Propose(p Proposal, o ProposeOptions) (next *Group, msg []byte, err error) {
-	if g.public.reInit != nil {
+	switch {
+	case g == nil:
+		return nil, nil, ErrRemoved
+	case g.public.reInit != nil:
 		return nil, nil, ErrReInitialized
 	}
 	next = g
@@ -66,9 +77,12 @@ func (g *Group) Propose(p Proposal, o ProposeOptions) (next *Group, msg []byte, 
 		if p.Update != nil {
 			return nil, nil, invalid("RFC 9420 §12.1.2", "leaf of an update must be made by Propose")
 		}
-		if next, p.Update, err = g.freshLeaf(); err != nil {
+		if next, p.Update, err = g.freshLeaf(o.Leaf); err != nil {
 			return nil, nil, err
 		}
+	}
+	if p.Type != ProposalTypeUpdate && o.Leaf != nil {
+		return nil, nil, invalid("RFC 9420 §12.1", "change of the own leaf in a proposal that is no update")
 	}
 	a := &AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: FramedContent{
 		ContentType: ContentTypeProposal, Proposal: &p}}
@@ -82,7 +96,7 @@ func (g *Group) Propose(p Proposal, o ProposeOptions) (next *Group, msg []byte, 
 	if err != nil {
 		return nil, nil, err
 	}
-	next, msg, err = next.protect(a, 0)
+	next, msg, err = next.protect(a, o.PadTo)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,7 +105,7 @@ func (g *Group) Propose(p Proposal, o ProposeOptions) (next *Group, msg []byte, 
 
 // freshLeaf makes a new leaf for an Update of the caller and returns the group
 // that knows its private key.
-func (g *Group) freshLeaf() (*Group, *Update, error) {
+func (g *Group) freshLeaf(change *LeafChange) (*Group, *Update, error) {
 	private, public, err := g.Suite().GenerateHPKEKey(g.rand())
 	if err != nil {
 		return nil, nil, err
@@ -99,11 +113,12 @@ func (g *Group) freshLeaf() (*Group, *Update, error) {
 	leaf := *g.public.Leaf(g.own)
 	leaf.EncryptionKey, leaf.Source = public, LeafNodeSourceUpdate
 	leaf.Lifetime, leaf.ParentHash = Lifetime{}, nil
-	if err := leaf.sign(g.Suite(), g.signer.Private, g.GroupID(), g.own); err != nil {
+	signer := change.apply(&leaf, g.signer)
+	if err := leaf.sign(g.Suite(), signer.Private, g.GroupID(), g.own); err != nil {
 		return nil, nil, err
 	}
 	next := g.with(func(n *Group) {
-		n.updates = append(slices.Clone(g.updates), ownUpdate{encryptionKey: public, private: private})
+		n.updates = append(slices.Clone(g.updates), ownUpdate{encryptionKey: public, private: private, signer: signer})
 	})
 	return next, &Update{LeafNode: leaf}, nil
 }

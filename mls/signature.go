@@ -47,9 +47,12 @@ func (k *SignatureKey) Decode(r *wire.Reader) {
 // MarshalBinary returns an encoding for storage; it contains the private key.
 func (k *SignatureKey) MarshalBinary() ([]byte, error) { return wire.Marshal(k) }
 
-// UnmarshalBinary reads what MarshalBinary returned.
+// UnmarshalBinary reads what MarshalBinary returned, or returns ErrBadState.
 func (k *SignatureKey) UnmarshalBinary(b []byte) error {
-	return wire.Unmarshal(append([]byte(nil), b...), k)
+	if err := wire.Unmarshal(append([]byte(nil), b...), k); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadState, err)
+	}
+	return nil
 }
 
 // GenerateSignatureKey makes a signature key pair from rand. Public keys are

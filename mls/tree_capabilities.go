@@ -10,14 +10,18 @@ type capabilitySummary struct {
 	credentials []CredentialType // types that every leaf supports
 	extensions  []ExtensionType  // non-default types that every leaf supports
 	proposals   []ProposalType   // likewise
+	formats     []WireFormat     // likewise
 }
 
 func summarize(leaf *LeafNode) *capabilitySummary {
+	// A malformed list is refused by the leaf's own check.
+	formats, _ := leaf.Extensions.WireFormats(ExtensionTypeSupportedWireFormats)
 	return &capabilitySummary{
 		used:        []CredentialType{leaf.Credential.Type},
 		credentials: sortedSet(leaf.Capabilities.Credentials),
 		extensions:  sortedSet(leaf.Capabilities.Extensions),
 		proposals:   sortedSet(leaf.Capabilities.Proposals),
+		formats:     sortedSet(formats),
 	}
 }
 
@@ -47,6 +51,7 @@ func (s *capabilitySummary) join(o *capabilitySummary) *capabilitySummary {
 		credentials: intersection(s.credentials, o.credentials),
 		extensions:  intersection(s.extensions, o.extensions),
 		proposals:   intersection(s.proposals, o.proposals),
+		formats:     intersection(s.formats, o.formats),
 	}
 	switch {
 	case j.equal(s):
@@ -59,7 +64,8 @@ func (s *capabilitySummary) join(o *capabilitySummary) *capabilitySummary {
 
 func (s *capabilitySummary) equal(o *capabilitySummary) bool {
 	return slices.Equal(s.used, o.used) && slices.Equal(s.credentials, o.credentials) &&
-		slices.Equal(s.extensions, o.extensions) && slices.Equal(s.proposals, o.proposals)
+		slices.Equal(s.extensions, o.extensions) && slices.Equal(s.proposals, o.proposals) &&
+		slices.Equal(s.formats, o.formats)
 }
 
 func sortedSet[T ~uint16](list []T) []T {

@@ -20,6 +20,7 @@ type leafRules struct {
 	group      *PublicGroup
 	extensions Extensions
 	required   *RequiredCapabilities // nil if there are none
+	formats    WireFormats           // required
 	components requiredComponents
 }
 
@@ -28,6 +29,9 @@ func (p *PublicGroup) leafRules(extensions Extensions) (*leafRules, error) {
 	var err error
 	if r.required, err = extensions.RequiredCapabilities(); err != nil {
 		return nil, malformed(ExtensionTypeRequiredCapabilities, err)
+	}
+	if r.formats, err = extensions.WireFormats(ExtensionTypeRequiredWireFormats); err != nil {
+		return nil, malformed(ExtensionTypeRequiredWireFormats, err)
 	}
 	d, err := extensions.Dictionary()
 	if err != nil {
@@ -80,6 +84,15 @@ func (r *leafRules) check(l *LeafNode) error {
 		return &ValidationError{Clause: leafClause, Reason: "leaf encryption key", Err: err}
 	}
 	if err := r.components.check(l); err != nil {
+		return err
+	}
+	if err := r.checkFormats(l); err != nil {
+		return err
+	}
+	if err := l.Credential.checkKey(suite, l.SignatureKey); err != nil {
+		return err
+	}
+	if err := r.group.config.checkMulti(l); err != nil {
 		return err
 	}
 	if err := r.group.config.validate(&l.Credential, l.SignatureKey); err != nil {
@@ -241,12 +254,15 @@ func (p *PublicGroup) checkContext(t *tree, extensions Extensions) error {
 	if err := r.checkRequired(&Capabilities{Extensions: s.extensions, Proposals: s.proposals, Credentials: s.credentials}); err != nil {
 		return err
 	}
+	if f, missing := missingFormat(r.formats, s.formats); missing {
+		return invalid(wireFormatClause, "wire format %v is not supported by all members", f)
+	}
 	for _, used := range s.used {
 		if !contains(s.credentials, used) {
 			return invalid(leafClause, "credential type %v is not supported by all members", used)
 		}
 	}
-	return nil
+	return p.checkMultiSupport(t, s.used)
 }
 
 // checkContextExtensions verifies the content of GroupContext extensions that
@@ -263,6 +279,9 @@ func (p *PublicGroup) checkContextExtensions(x Extensions) error {
 		return malformed(ExtensionTypeExternalSenders, err)
 	}
 	for i := range senders {
+		if err := senders[i].Credential.checkKey(p.Suite(), senders[i].SignatureKey); err != nil {
+			return err
+		}
 		if err := p.config.validate(&senders[i].Credential, senders[i].SignatureKey); err != nil {
 			return &ValidationError{Clause: "RFC 9420 §5.3.1", Reason: "credential of an external sender refused", Err: err}
 		}

@@ -366,7 +366,7 @@ func TestLeafRules(t *testing.T) {
 // (MLSD-10), in both directions.
 func TestCredentialSupport(t *testing.T) {
 	x509Only := func(o *KeyPackageOptions) {
-		o.Credential = Credential{Type: CredentialTypeX509, Certificates: [][]byte{{1}}}
+		o.Credential = certificate(t, o.Signer)
 		o.Capabilities.Credentials = []CredentialType{CredentialTypeX509}
 	}
 	f := newFixture(t, 3, nil, nil)
@@ -376,7 +376,7 @@ func TestCredentialSupport(t *testing.T) {
 	basicOnly := func(o *KeyPackageOptions) { o.Capabilities.Credentials = []CredentialType{CredentialTypeBasic} }
 	f.apply(f.bare(0, values(addOf(f.keyPackage(basicOnly)))))
 	x509 := func(o *KeyPackageOptions) {
-		o.Credential = Credential{Type: CredentialTypeX509, Certificates: [][]byte{{1}}}
+		o.Credential = certificate(t, o.Signer)
 	}
 	if _, err := f.group.Commit(f.bare(0, values(addOf(f.keyPackage(x509))))); err == nil || !strings.Contains(err.Error(), "x509 is not supported by all") {
 		t.Errorf("a member does not support the newcomer's type: %v", err)
