@@ -53,8 +53,12 @@ type Store interface {
 	// durable. Calls that wait at the same time share one commit (group
 	// commit); each fn is still atomic by itself: if fn returns an error only
 	// its own effects are undone and that error is returned. fn runs on the
-	// writer and must neither block nor do network I/O, and must not use its
-	// Tx after returning. Calls from one goroutine take effect in call order.
+	// writer and must neither block nor do network I/O, must not call Update,
+	// end its goroutine (a fatal test failure) or use its Tx after returning.
+	// If it panics its effects are undone and the caller of Update panics.
+	// Calls from one goroutine take effect in call order. When ctx ends while
+	// the call still waits for its turn, nothing happens and its error is
+	// returned; later ctx has no influence.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// View runs fn on a consistent snapshot that includes every Update that
@@ -102,7 +106,10 @@ type Append struct {
 	Changes []room.Change
 	// Participants, if not nil, replaces the participant list.
 	Participants []room.Participant
-	// Joined and Left are clients that entered or left the MLS group.
+	// Joined and Left are local clients that entered or left the MLS group.
+	// Left is applied first and closes the open span at the entry's Seq; a
+	// client that has none is ignored. Joined opens a span as given, unless
+	// one is open already.
 	Joined []Membership
 	Left   []mimi.ClientURI
 }
@@ -219,7 +226,8 @@ type Client struct {
 	CreatedAt    time.Time
 }
 
-// ReadTx is a consistent view of the database.
+// ReadTx is a consistent view of the database. Methods that return one thing
+// return ErrNotFound if it does not exist; lists are empty then.
 type ReadTx interface {
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
@@ -285,15 +293,19 @@ type ReadTx interface {
 	Dump() (string, error)
 }
 
-// Tx is a write transaction. It sees its own writes.
+// Tx is a write transaction. It sees its own writes. A verb that fails has
+// written nothing, so that fn may go on after ErrExists, ErrConflict and
+// ErrNotFound; after an error of the engine Update fails whatever fn returns.
+// Verbs about a room that is not stored return ErrNotFound.
 type Tx interface {
 	ReadTx
 
 	// CreateRoom adds a room with its first projections. ErrExists if known.
 	CreateRoom(r RoomRecord, changes []room.Change, participants []room.Participant, joined []Membership) error
 	// Append adds one entry and its projections; compare-and-swap on Prev.
-	// ErrExists if the log already holds an entry with that MessageHash. It
-	// also settles the local submission with that MessageHash, if there is
+	// ErrExists if the log already holds an entry with that MessageHash, even
+	// if the head has moved. Entry must continue the chain from Prev. It also
+	// settles the local submission with that MessageHash, if there is
 	// one: Posted, with Seq and Accepted.
 	Append(a Append) error
 	// PutState rewrites State without an entry (a changed cache, never Head).
@@ -302,7 +314,8 @@ type Tx interface {
 	Freeze(uri mimi.RoomURI, reason string) error
 
 	// Ack records that a client has everything up to seq in a room, and drops
-	// the Welcomes with Seq <= seq. Going backwards is ignored.
+	// the Welcomes with Seq <= seq. Going backwards is ignored, and so is what
+	// lies beyond the head.
 	Ack(client mimi.ClientURI, uri mimi.RoomURI, seq uint64) error
 	// PutInWelcome stores a Welcome for a client. Repeats are ignored.
 	PutInWelcome(w InWelcome) error
@@ -316,11 +329,14 @@ type Tx interface {
 
 	// Enqueue stores a new submission and returns it with ID and Rev set. If
 	// the client used that Txn before with the same room, kind and body the
-	// stored row is returned unchanged; with other ones, ErrExists.
+	// stored row is returned unchanged; with other ones, ErrExists. If the
+	// room's log already holds an entry with that MessageHash the row is Posted
+	// from the start.
 	Enqueue(s Submission) (Submission, error)
 	// PutSubmission rewrites State, Accepted, Seq, Reason, Detail, Epoch,
 	// Attempts and LastError of the row with s.ID and gives it a new Rev. A
-	// final state is never left again; such a call is ignored.
+	// final state is never left again; such a call is ignored. ErrNotFound if
+	// there is no such row.
 	PutSubmission(s Submission) error
 	// DeleteSubmission drops a row in a final state; others are left alone.
 	DeleteSubmission(client mimi.ClientURI, txn string) error

@@ -46,7 +46,8 @@ func testConflict(f *suite) {
 	behind.Entry.MessageHash = fresh
 	ahead := &log{uri: lobby, head: l.head.Next([]byte("not there"))}
 	fork := &log{uri: lobby, head: room.Pos{Seq: l.head.Seq, Hash: [32]byte{1}}}
-	for name, a := range map[string]store.Append{"behind": behind, "ahead": ahead.next(10), "fork": fork.next(10)} {
+	shifted := &log{uri: lobby, head: room.Pos{Seq: l.head.Seq + 1, Hash: l.head.Hash}}
+	for name, a := range map[string]store.Append{"behind": behind, "ahead": ahead.next(10), "fork": fork.next(10), "shifted": shifted.next(10)} {
 		f.Log(name)
 		a.State, a.Epoch = []byte("wrong"), 9
 		a.Participants = []room.Participant{{User: bob}}
