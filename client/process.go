@@ -10,6 +10,7 @@ import (
 	"hubbub/client/clientpb"
 	"hubbub/mimi"
 	"hubbub/mimi/content"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
 
@@ -34,7 +35,7 @@ func (b *batch) entry(uri mimi.RoomURI, e *clientpb.Entry) error {
 	case mimi.FanoutApplication:
 		return b.application(r, f)
 	case mimi.FanoutProposal:
-		b.proposals(r, f.Proposals())
+		return b.proposals(r, f.Proposals())
 	case mimi.FanoutCommit:
 		return b.commit(r, f)
 	}
@@ -135,21 +136,34 @@ func (c *Client) readContent(uri mimi.RoomURI, app *mls.Application, timestamp u
 		Timestamp: time.UnixMilli(int64(timestamp)), State: Posted}, app.Data, nil
 }
 
-// proposals takes in proposals that wait for a commit.
-func (b *batch) proposals(r *room, list []*mls.Message) {
+// proposals takes in one bundle of proposals that wait for a commit. They are
+// judged as the hub had to judge them.
+func (b *batch) proposals(r *room, list []*mls.Message) error {
+	if r.group == nil || len(list) == 0 {
+		return nil
+	}
+	before := r.group.Public()
+	var bundle []*mls.CachedProposal
 	for _, m := range list {
-		if r.group == nil {
-			return
-		}
 		p, err := r.group.Process(m.Raw)
+		if err != nil {
+			return b.distrust(r, r.pos.Seq, fmt.Errorf("proposal: %w", err))
+		}
 		received, ok := p.(*mls.ProposalReceived)
-		if err != nil || !ok {
-			continue // a commit that needs it will not be understood either
+		if !ok {
+			continue // ours, and pending already
 		}
 		own := received.Sender.Type == mls.SenderTypeMember && received.Sender.LeafIndex == r.group.OwnLeaf()
 		r.leaving = r.leaving || own && received.Proposal.Type == mls.ProposalTypeSelfRemove
 		r.group = received.Next
+		if cached := r.group.PendingProposals(); len(cached) > 0 {
+			bundle = append(bundle, cached[len(cached)-1])
+		}
 	}
+	if err := policy.JudgeProposals(r.uri, before, bundle...); err != nil {
+		return b.distrust(r, r.pos.Seq, fmt.Errorf("proposal: %w", err))
+	}
+	return nil
 }
 
 // commit takes the group to its next epoch.
@@ -169,7 +183,8 @@ func (b *batch) commit(r *room, f *mimi.FanoutMessage) error {
 		return b.distrust(r, r.pos.Seq, errors.New("commit: of this device, but not its pending one"))
 	}
 	before := r.group.Public()
-	if err := checkMembership(received.Public.Next); err != nil {
+	// A hub that breaks the room's own policy is found out here (RS-12).
+	if err := policy.JudgeCommit(r.uri, before, received.Public); err != nil {
 		return b.distrust(r, r.pos.Seq, fmt.Errorf("commit: %w", err))
 	}
 	change := describe(r, before, received.Public, f.Timestamp)
@@ -181,7 +196,9 @@ func (b *batch) commit(r *room, f *mimi.FanoutMessage) error {
 	if err := b.dropPending(r, outcome{lost: true, epoch: r.group.Epoch()}); err != nil {
 		return err
 	}
-	b.proposals(r, f.Proposals())
+	if err := b.proposals(r, f.Proposals()); err != nil {
+		return err
+	}
 	return b.encryptWaiting(r)
 }
 
@@ -205,7 +222,9 @@ func (b *batch) mergeOwn(r *room, f *mimi.FanoutMessage) error {
 	if before != nil {
 		b.emit(describeOwn(r, before, f.Timestamp, b.c.user))
 	}
-	b.proposals(r, f.Proposals())
+	if err := b.proposals(r, f.Proposals()); err != nil {
+		return err
+	}
 	return b.encryptWaiting(r)
 }
 

@@ -197,6 +197,11 @@ func (w *world) until(c *Client, what string, holds func() bool) {
 		case <-changed:
 		case <-tick.C:
 		case <-deadline.C:
+			c.mu.Lock()
+			for _, r := range c.rooms {
+				w.t.Logf("%s: phase %d at %v, missed %d, suspicious %q, pending %t", r.uri, r.phase, r.pos, r.missed, r.suspicious, r.pending != nil)
+			}
+			c.mu.Unlock()
 			w.t.Fatalf("%s: waited in vain for %s", c.URI(), what)
 		}
 	}
