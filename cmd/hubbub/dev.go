@@ -85,8 +85,7 @@ func (c *cli) devIn(ctx context.Context, env *devenv.Env, f *devFlags) error {
 	report := story.Play(ctx, env, watch)
 	if ctx.Err() != nil {
 		c.release()
-		c.progress("interrupted")
-		return errStory
+		return fail(exitFailed, "", "interrupted before the story was over")
 	}
 	if c.json {
 		if err := term.JSON(c.out, report); err != nil {
