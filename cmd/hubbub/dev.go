@@ -96,7 +96,7 @@ func (c *cli) devIn(ctx context.Context, env *devenv.Env, f *devFlags) error {
 	}
 	if !f.exit {
 		if !c.json {
-			c.invite(env)
+			c.invite(env, f.keep)
 		}
 		<-ctx.Done()
 		c.release()
@@ -109,7 +109,7 @@ func (c *cli) devIn(ctx context.Context, env *devenv.Env, f *devFlags) error {
 }
 
 // invite prints the commands with which a person takes part.
-func (c *cli) invite(env *devenv.Env) {
+func (c *cli) invite(env *devenv.Env, keep bool) {
 	style := term.StyleFor(c.out)
 	me := selfCommand()
 	suffix := ""
@@ -133,6 +133,10 @@ func (c *cli) invite(env *devenv.Env) {
 		rows = append(rows, []string{fmt.Sprintf("%s %s%s", me, line.cmd, suffix), style.Dim("# " + line.what)})
 	}
 	term.Table(c.out, "  ", rows[0], rows[1:])
+	if keep {
+		fmt.Fprintf(c.out, "\nCtrl-C ends everything and keeps %s.\n", env.Dir)
+		return
+	}
 	fmt.Fprintf(c.out, "\nCtrl-C ends everything and removes %s.\n", env.Dir)
 }
 

@@ -84,20 +84,34 @@ func (c *cli) sendCmd() *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		r, err := pickRoom(cmd.Context(), cl, w.room)
+		room, err := c.roomToSendTo(cmd.Context(), cl, w.room)
 		if err != nil {
 			return err
 		}
-		if r, err = c.join(cmd.Context(), cl, r); err != nil {
-			return err
-		}
-		m, err := sendAndWait(cmd.Context(), cl, r.Room, text, wait)
+		m, err := sendAndWait(cmd.Context(), cl, room, text, wait)
 		if err != nil {
 			return err
 		}
 		return c.tellSent(m)
 	}
 	return cmd
+}
+
+// roomToSendTo finds the chat and lets the device in if need be. A chat named by
+// its URI needs no answer of the provider: the device takes the message and
+// sends it when it can.
+func (c *cli) roomToSendTo(ctx context.Context, cl *session, name string) (mimi.RoomURI, error) {
+	r, err := pickRoom(ctx, cl, name)
+	if err != nil {
+		if uri, uriErr := mimi.ParseRoom(name); uriErr == nil && explain(err).code == exitUnreachable {
+			return uri, nil
+		}
+		return "", err
+	}
+	if r, err = c.join(ctx, cl, r); err != nil {
+		return "", err
+	}
+	return r.Room, nil
 }
 
 func (c *cli) textOf(args []string) (string, error) {
