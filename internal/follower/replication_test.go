@@ -158,11 +158,11 @@ func faults(t *testing.T, seed uint64) {
 	}
 	var open []outstanding
 	for i := range 60 {
-		d := all[w.rand.IntN(len(all))]
+		d := all[w.intN(len(all))]
 		d.catchUp()
 		switch {
 		case d.Group == nil: // its Welcome is on the way
-		case w.rand.IntN(8) == 0 && d == alice:
+		case w.intN(8) == 0 && d == alice:
 			d.write(store.SubmitUpdate, d.Commit())
 			d.catchUp()
 		case len(d.Group.PendingProposals()) > 0:
@@ -175,11 +175,11 @@ func faults(t *testing.T, seed uint64) {
 				open = append(open, outstanding{d, s.Txn, text})
 			}
 		}
-		switch w.rand.IntN(6) {
+		switch w.intN(6) {
 		case 0:
-			pass(time.Duration(w.rand.IntN(2000)) * time.Millisecond)
+			pass(time.Duration(w.intN(2000)) * time.Millisecond)
 		case 1:
-			p := w.providers[w.order[w.rand.IntN(len(w.order))]]
+			p := w.providers[w.order[w.intN(len(w.order))]]
 			w.setDown(p.domain, true)
 			p.kill()
 			p.start()

@@ -42,17 +42,22 @@ type world struct {
 // provider is one of them, with everything real but the network.
 type provider struct {
 	*world
+	services // of the present life; the network reads it under world.mu
 	domain   mimi.Domain
 	dir      string
-	store    store.Store
 	key      *mls.SignatureKey
+	snapshot []byte // what a hub answers instead of the truth; nil = the truth
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+}
+
+// services are what a provider runs between start and kill.
+type services struct {
+	store    store.Store
 	hub      *hub.Hub
 	follower *follower.Follower
 	fanout   *fanout.Fanout
 	keys     *keymaterial.Service
-	snapshot []byte // what a hub answers instead of the truth; nil = the truth
-	stop     context.CancelFunc
-	done     sync.WaitGroup
 }
 
 func newWorld(t *testing.T, seed uint64, domains ...mimi.Domain) *world {
@@ -79,22 +84,24 @@ func (p *provider) start() {
 	if err != nil {
 		p.Fatal(err)
 	}
-	p.store = s
 	env := roomtest.Env()
 	jitter := func(max time.Duration) time.Duration { return max }
-	p.fanout = fanout.New(fanout.Config{Store: s, Sender: p, Jitter: jitter})
-	p.hub = hub.New(hub.Config{Domain: p.domain, Store: s, Env: env, SignatureKey: p.key, Shipper: p.fanout, Wake: p.fanout.Wake})
-	p.follower = follower.New(follower.Config{Domain: p.domain, Store: s, Env: env, Remote: p, Jitter: jitter})
-	p.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: s, Verifier: env.Verifier, Remote: p})
+	live := services{store: s, fanout: fanout.New(fanout.Config{Store: s, Sender: p, Jitter: jitter})}
+	live.hub = hub.New(hub.Config{Domain: p.domain, Store: s, Env: env, SignatureKey: p.key, Shipper: live.fanout, Wake: live.fanout.Wake})
+	live.follower = follower.New(follower.Config{Domain: p.domain, Store: s, Env: env, Remote: p, Jitter: jitter})
+	live.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: s, Verifier: env.Verifier, Remote: p})
+	p.mu.Lock()
+	p.services = live
+	p.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop = cancel
 	p.done.Go(func() {
-		if err := p.fanout.Run(ctx); err != nil {
+		if err := live.fanout.Run(ctx); err != nil {
 			p.Error(err)
 		}
 	})
 	p.done.Go(func() {
-		if err := p.follower.Run(ctx); err != nil {
+		if err := live.follower.Run(ctx); err != nil {
 			p.Error(err)
 		}
 	})
@@ -113,19 +120,19 @@ var errNetwork = errors.New("network: no answer")
 
 // call makes a request to a provider, or fails to, or loses the answer, or
 // makes it twice.
-func (w *world) call(to mimi.Domain, do func(*provider) error) error {
+func (w *world) call(to mimi.Domain, do func(*services) error) error {
 	w.mu.Lock()
 	lost, unheard, twice := w.rand.Float64() < w.faults, w.rand.Float64() < w.faults, w.rand.Float64() < w.faults
 	down := w.down[to]
 	w.calls++
+	live := w.providers[to].services
 	w.mu.Unlock()
 	if down || lost {
 		return errNetwork
 	}
-	p := w.providers[to]
-	err := do(p)
+	err := do(&live)
 	if twice {
-		err = do(p)
+		err = do(&live)
 	}
 	if unheard {
 		return errNetwork
@@ -134,11 +141,11 @@ func (w *world) call(to mimi.Domain, do func(*provider) error) error {
 }
 
 func (p *provider) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) error {
-	return p.call(peer, func(to *provider) error { return to.follower.Notify(ctx, p.domain, uri, &pos, body) })
+	return p.call(peer, func(to *services) error { return to.follower.Notify(ctx, p.domain, uri, &pos, body) })
 }
 
 func (p *provider) SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) (answer []byte, err error) {
-	err = p.call(peer, func(to *provider) (err error) {
+	err = p.call(peer, func(to *services) (err error) {
 		answer, err = to.hub.Submit(ctx, p.domain, uri, body)
 		return err
 	})
@@ -146,7 +153,7 @@ func (p *provider) SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi
 }
 
 func (p *provider) Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) (answer []byte, err error) {
-	err = p.call(peer, func(to *provider) (err error) {
+	err = p.call(peer, func(to *services) (err error) {
 		answer, err = to.hub.Update(ctx, p.domain, uri, body)
 		return err
 	})
@@ -157,7 +164,7 @@ func (p *provider) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.Room
 	if p.snapshot != nil {
 		return p.snapshot, nil
 	}
-	err = p.call(peer, func(to *provider) (err error) {
+	err = p.call(peer, func(to *services) (err error) {
 		answer, err = to.hub.Snapshot(ctx, p.domain, uri, seq)
 		return err
 	})
@@ -165,7 +172,7 @@ func (p *provider) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.Room
 }
 
 func (p *provider) KeyMaterial(ctx context.Context, peer mimi.Domain, target mimi.UserURI, body []byte) (answer []byte, err error) {
-	err = p.call(peer, func(to *provider) (err error) {
+	err = p.call(peer, func(to *services) (err error) {
 		answer, err = to.keys.Claim(ctx, p.domain, target, body)
 		return err
 	})
@@ -185,7 +192,7 @@ func (w *world) enrol(handle, name string) *device {
 	w.Helper()
 	c := w.clients.Client(handle, name)
 	d := &device{Client: c, home: w.providers[c.User.Domain()]}
-	code := [32]byte{byte(w.rand.Uint32()), byte(w.rand.Uint32()), byte(w.rand.Uint32()), 1}
+	code := [32]byte{byte(w.intN(256)), byte(w.intN(256)), byte(w.intN(256)), 1}
 	w.must(d.home.store.Update(w.Context(), func(tx store.Tx) error {
 		if err := tx.CreateUser(c.User, time.Now()); err != nil && !errors.Is(err, store.ErrExists) {
 			return err
@@ -346,6 +353,17 @@ func (p *provider) log() (start, head room.Pos, entries []store.Entry) {
 // for octet, and that its chain verifies.
 func (w *world) checkPrefix() {
 	w.Helper()
+	type copied struct {
+		start, head room.Pos
+		entries     []store.Entry
+	}
+	replicas := map[mimi.Domain]copied{} // read before the hub, which only grows
+	for _, d := range w.order {
+		if d != chat.Domain() {
+			start, head, entries := w.providers[d].log()
+			replicas[d] = copied{start, head, entries}
+		}
+	}
 	_, head, log := w.providers[chat.Domain()].log()
 	pos := room.StartPos(chat)
 	for i, e := range log {
@@ -356,11 +374,8 @@ func (w *world) checkPrefix() {
 	if pos != head {
 		w.Fatalf("the hub's head is %v, its chain ends at %v", head, pos)
 	}
-	for _, d := range w.order {
-		if d == chat.Domain() {
-			continue
-		}
-		start, at, replica := w.providers[d].log()
+	for d, r := range replicas {
+		start, at, replica := r.start, r.head, r.entries
 		if at.Seq != start.Seq+uint64(len(replica)) || at.Seq > head.Seq {
 			w.Fatalf("%s: head %v, start %v, %d entries, hub at %v", d, at, start, len(replica), head)
 		}
@@ -451,4 +466,11 @@ func (d *device) spans() (list []store.Membership) {
 func (d *device) ack() {
 	d.home.Helper()
 	d.home.must(d.home.store.Update(d.home.Context(), func(tx store.Tx) error { return tx.Ack(d.URI, chat, d.read) }))
+}
+
+// intN draws from the world's seed, which the network draws from as well.
+func (w *world) intN(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rand.IntN(n)
 }
