@@ -41,9 +41,9 @@ var arrows = append([]arrow{
 		instead: "the SDK is what an app author imports; move what it needs into mimi",
 	},
 	{
-		dir:  "internal/room",
-		only: []string{module + "/mls", module + "/mimi", module + "/internal/room"},
-		never: []string{"net", "os", "database/sql", "context", "log", "crypto/rand", "math/rand", "testing"},
+		dir:     "internal/room",
+		only:    []string{module + "/mls", module + "/mimi", module + "/internal/room"},
+		never:   []string{"net", "os", "database/sql", "context", "log", "crypto/rand", "math/rand", "testing"},
 		instead: "room is a pure core: return an effect, or take the value as input of Step",
 	},
 	{
