@@ -64,6 +64,12 @@ vuln: ## known vulnerabilities in what we call (skipped if the database cannot b
 	elif echo "$$out" | grep -q '^Vulnerability #'; then echo "$$out"; exit 1; \
 	else echo "govulncheck: SKIPPED, it could not run:"; echo "$$out" | tail -n 3; fi
 
+.PHONY: interop
+interop: ## MLS groups of this library and ts-mls, and the gRPC mock client (needs node and npm)
+	cd interop/tsmls && npm ci --silent
+	HUBBUB_INTEROP=1 go test -count=1 ./interop
+	cd interop/mlsgrpc && go vet ./... && go test ./...
+
 .PHONY: bench
 bench: ## posts from provider to provider: latency and throughput
 	go run ./cmd/hubbub bench post
