@@ -133,6 +133,7 @@ func (t ExtensionType) String() string { return name(uint16(t), extensionNames) 
 var extensionNames = map[uint16]string{
 	1: "application_id", 2: "ratchet_tree", 3: "required_capabilities", 4: "external_pub", 5: "external_senders",
 	6: "app_data_dictionary", 7: "supported_wire_formats", 8: "required_wire_formats",
+	0xf008: "external_receivers", 0xf009: "ratchet_tree_source_domains",
 }
 
 // IsDefault reports whether every RFC 9420 client supports the type without

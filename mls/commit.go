@@ -21,7 +21,11 @@ type CommitOptions struct {
 	AAD []byte
 	// Private sends the commit as PrivateMessage, which a hub cannot follow.
 	Private bool
-	// PadTo pads a PrivateMessage; see EncryptOptions.
+	// SemiPrivate sends the commit as SemiPrivateMessage, which of those outside
+	// only the group's external receivers can read. The group must require that
+	// wire format.
+	SemiPrivate bool
+	// PadTo pads an encrypted commit; see EncryptOptions.
 	PadTo int
 	// TreeInWelcome puts the ratchet tree into the Welcome.
 	TreeInWelcome bool
@@ -89,10 +93,10 @@ func (g *Group) Commit(o CommitOptions) (*PendingCommit, error) {
 	}
 	b := &commitBuilder{
 		staged: s, signer: g.signer, leafSigner: g.signer, init: g.secrets.init, psk: psk, aad: aad,
-		format: WireFormatPublicMessage, treeInWelcome: o.TreeInWelcome,
+		treeInWelcome: o.TreeInWelcome,
 	}
-	if o.Private {
-		b.format = WireFormatPrivateMessage
+	if b.format, err = handshakeFormat(o.Private, o.SemiPrivate); err != nil {
+		return nil, err
 	}
 	if s.pathRequired || o.ForcePath || o.Leaf != nil {
 		leaf := *s.proposed.leaf(g.own)
@@ -113,6 +117,19 @@ func (g *Group) Commit(o CommitOptions) (*PendingCommit, error) {
 		return nil, err
 	}
 	return b.finish(base, next, message)
+}
+
+// handshakeFormat is the wire format that options ask for.
+func handshakeFormat(private, semiPrivate bool) (WireFormat, error) {
+	switch {
+	case private && semiPrivate:
+		return 0, invalid(semiPrivateClause, "message cannot be both private and semi-private")
+	case private:
+		return WireFormatPrivateMessage, nil
+	case semiPrivate:
+		return WireFormatSemiPrivateMessage, nil
+	}
+	return WireFormatPublicMessage, nil
 }
 
 // completeAAD checks authenticated data against the group's rules and supplies
@@ -196,6 +213,14 @@ func (g *Group) protect(a *AuthenticatedContent, pad int) (*Group, []byte, error
 		}
 		b, err := wire.Marshal(NewMessage(m))
 		return g, b, err
+	}
+	if a.WireFormat == WireFormatSemiPrivateMessage {
+		next, m, err := g.protectSemiPrivate(a, pad)
+		if err != nil {
+			return nil, nil, err
+		}
+		b, err := wire.Marshal(NewMessage(m))
+		return next, b, err
 	}
 	keys, key, err := g.keys.next(g.own, a.Content.ContentType)
 	if err != nil {

@@ -10,14 +10,15 @@ import (
 // Message is an MLSMessage, the unit in which MLS objects travel
 // (RFC 9420 §6). WireFormat selects one of the pointer fields.
 type Message struct {
-	Version    ProtocolVersion
-	WireFormat WireFormat
-	Public     *PublicMessage
-	Private    *PrivateMessage
-	Welcome    *Welcome
-	GroupInfo  *GroupInfo
-	KeyPackage *KeyPackage
-	Raw        []byte // the octets received; nil in a Message the caller built
+	Version     ProtocolVersion
+	WireFormat  WireFormat
+	Public      *PublicMessage
+	Private     *PrivateMessage
+	SemiPrivate *SemiPrivateMessage
+	Welcome     *Welcome
+	GroupInfo   *GroupInfo
+	KeyPackage  *KeyPackage
+	Raw         []byte // the octets received; nil in a Message the caller built
 }
 
 // ParseMessage decodes an MLSMessage. It copies b first, so the result does
@@ -50,6 +51,8 @@ func (m *Message) Encode(w *wire.Writer) {
 		m.Public.Encode(w)
 	case m.WireFormat == WireFormatPrivateMessage && m.Private != nil:
 		m.Private.Encode(w)
+	case m.WireFormat == WireFormatSemiPrivateMessage && m.SemiPrivate != nil:
+		m.SemiPrivate.Encode(w)
 	case m.WireFormat == WireFormatWelcome && m.Welcome != nil:
 		m.Welcome.Encode(w)
 	case m.WireFormat == WireFormatGroupInfo && m.GroupInfo != nil:
@@ -75,6 +78,9 @@ func (m *Message) Decode(r *wire.Reader) {
 	case WireFormatPrivateMessage:
 		m.Private = new(PrivateMessage)
 		m.Private.Decode(r)
+	case WireFormatSemiPrivateMessage:
+		m.SemiPrivate = new(SemiPrivateMessage)
+		m.SemiPrivate.Decode(r)
 	case WireFormatWelcome:
 		m.Welcome = new(Welcome)
 		m.Welcome.Decode(r)
@@ -90,15 +96,17 @@ func (m *Message) Decode(r *wire.Reader) {
 	m.Raw = r.Consumed(from, r.Offset())
 }
 
-// NewMessage wraps one of *PublicMessage, *PrivateMessage, *Welcome,
-// *GroupInfo and *KeyPackage.
-func NewMessage[T PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage](content *T) *Message {
+// NewMessage wraps one of *PublicMessage, *PrivateMessage, *SemiPrivateMessage,
+// *Welcome, *GroupInfo and *KeyPackage.
+func NewMessage[T PublicMessage | PrivateMessage | SemiPrivateMessage | Welcome | GroupInfo | KeyPackage](content *T) *Message {
 	m := &Message{Version: MLS10}
 	switch c := any(content).(type) {
 	case *PublicMessage:
 		m.WireFormat, m.Public = WireFormatPublicMessage, c
 	case *PrivateMessage:
 		m.WireFormat, m.Private = WireFormatPrivateMessage, c
+	case *SemiPrivateMessage:
+		m.WireFormat, m.SemiPrivate = WireFormatSemiPrivateMessage, c
 	case *Welcome:
 		m.WireFormat, m.Welcome = WireFormatWelcome, c
 	case *GroupInfo:
@@ -110,7 +118,7 @@ func NewMessage[T PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPack
 }
 
 // Header is what an MLSMessage shows without its group's state. GroupID, Epoch
-// and ContentType are set for public and private messages, GroupID and Epoch
+// and ContentType are set for public, private and semi-private messages, GroupID and Epoch
 // for a GroupInfo, Sender for public messages only.
 type Header struct {
 	WireFormat  WireFormat
@@ -139,6 +147,8 @@ func (m *Message) Header() Header {
 		h.GroupID, h.Epoch, h.ContentType, h.Sender = c.GroupID, c.Epoch, c.ContentType, c.Sender
 	case m.Private != nil:
 		h.GroupID, h.Epoch, h.ContentType = m.Private.GroupID, m.Private.Epoch, m.Private.ContentType
+	case m.SemiPrivate != nil:
+		h.GroupID, h.Epoch, h.ContentType = m.SemiPrivate.GroupID, m.SemiPrivate.Epoch, m.SemiPrivate.ContentType
 	case m.GroupInfo != nil:
 		h.GroupID, h.Epoch = m.GroupInfo.GroupContext.GroupID, m.GroupInfo.GroupContext.Epoch
 	}

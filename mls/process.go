@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"bytes"
 	"slices"
 
 	"hubbub/mls/wire"
@@ -85,21 +84,15 @@ func (g *Group) Process(msg []byte) (Processed, error) {
 		return g.processPublic(m.Public)
 	case m.Private != nil:
 		return g.processPrivate(m.Private)
+	case m.SemiPrivate != nil:
+		return g.processSemiPrivate(m.SemiPrivate)
 	}
 	return nil, invalid("RFC 9420 §6", "%v is not a message to a group", m.WireFormat)
 }
 
 // checkEpoch compares a message's place with the group's.
 func (g *Group) checkEpoch(groupID []byte, epoch uint64) error {
-	switch {
-	case !bytes.Equal(groupID, g.GroupID()):
-		return ErrWrongGroup
-	case epoch < g.Epoch():
-		return ErrWrongEpoch
-	case epoch > g.Epoch():
-		return ErrFutureEpoch
-	}
-	return nil
+	return g.public.checkPlace(groupID, epoch)
 }
 
 func (g *Group) processPublic(m *PublicMessage) (Processed, error) {

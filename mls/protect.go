@@ -100,15 +100,9 @@ func guardNonce(nonce []byte, guard [4]byte) []byte {
 func sealPrivate(suite CipherSuite, senderDataSecret []byte, a *AuthenticatedContent, key messageKey, pad int, rand io.Reader) (*PrivateMessage, error) {
 	c := &a.Content
 	m := &PrivateMessage{GroupID: c.GroupID, Epoch: c.Epoch, ContentType: c.ContentType, AuthenticatedData: c.AuthenticatedData}
-	var w wire.Writer
-	c.encodeBody(&w)
-	a.Auth.encode(&w, c.ContentType)
-	plaintext, err := w.Bytes()
+	plaintext, err := paddedContent(a, pad)
 	if err != nil {
 		return nil, err
-	}
-	if pad > 1 {
-		plaintext = append(plaintext, make([]byte, (pad-len(plaintext)%pad)%pad)...)
 	}
 	sd := senderData{leaf: c.Sender.LeafIndex, generation: key.generation}
 	if _, err := io.ReadFull(rand, sd.reuseGuard[:]); err != nil {
@@ -124,6 +118,22 @@ func sealPrivate(suite CipherSuite, senderDataSecret []byte, a *AuthenticatedCon
 	}
 	m.EncryptedSenderData, err = sealSenderData(suite, senderDataSecret, &sd, senderAAD, m.Ciphertext)
 	return m, err
+}
+
+// paddedContent is PrivateMessageContent: what is encrypted, with zeros up to a
+// multiple of pad octets.
+func paddedContent(a *AuthenticatedContent, pad int) ([]byte, error) {
+	var w wire.Writer
+	a.Content.encodeBody(&w)
+	a.Auth.encode(&w, a.Content.ContentType)
+	b, err := w.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	if pad > 1 {
+		b = append(b, make([]byte, (pad-len(b)%pad)%pad)...)
+	}
+	return b, nil
 }
 
 func sealSenderData(suite CipherSuite, secret []byte, sd *senderData, aad, ciphertext []byte) ([]byte, error) {
@@ -168,9 +178,14 @@ func openPrivate(suite CipherSuite, m *PrivateMessage, sd *senderData, key messa
 	if err != nil {
 		return nil, err
 	}
-	a := &AuthenticatedContent{WireFormat: WireFormatPrivateMessage, Content: FramedContent{
+	return parseContent(WireFormatPrivateMessage, m, sd.leaf, plaintext)
+}
+
+// parseContent reads decrypted content of a member and checks the padding.
+func parseContent(format WireFormat, m *PrivateMessage, sender LeafIndex, plaintext []byte) (*AuthenticatedContent, error) {
+	a := &AuthenticatedContent{WireFormat: format, Content: FramedContent{
 		GroupID: m.GroupID, Epoch: m.Epoch, AuthenticatedData: m.AuthenticatedData, ContentType: m.ContentType,
-		Sender: Sender{Type: SenderTypeMember, LeafIndex: sd.leaf},
+		Sender: Sender{Type: SenderTypeMember, LeafIndex: sender},
 	}}
 	r := wire.NewReader(plaintext)
 	a.Content.decodeBody(r)

@@ -92,19 +92,31 @@ func (p *PublicGroup) cached(ref []byte) *CachedProposal {
 	return nil
 }
 
+// checkPlace compares a message's place with this epoch.
+func (p *PublicGroup) checkPlace(groupID []byte, epoch uint64) error {
+	switch {
+	case !bytes.Equal(groupID, p.context.GroupID):
+		return ErrWrongGroup
+	case epoch < p.context.Epoch:
+		return ErrWrongEpoch
+	case epoch > p.context.Epoch:
+		return ErrFutureEpoch
+	}
+	return nil
+}
+
 // checkContent verifies that a handshake message belongs to this epoch and
 // comes from who it says.
 func (p *PublicGroup) checkContent(a *AuthenticatedContent) error {
 	c := &a.Content
+	if err := p.checkPlace(c.GroupID, c.Epoch); err != nil {
+		return err
+	}
 	switch {
-	case !bytes.Equal(c.GroupID, p.context.GroupID):
-		return ErrWrongGroup
-	case c.Epoch < p.context.Epoch:
-		return ErrWrongEpoch
-	case c.Epoch > p.context.Epoch:
-		return ErrFutureEpoch
 	case p.reInit != nil:
 		return ErrReInitialized
+	case !p.context.AllowsWireFormat(a.WireFormat):
+		return invalid(wireFormatClause, "group does not use %v", a.WireFormat)
 	case a.WireFormat != WireFormatPublicMessage && c.Sender.Type != SenderTypeMember:
 		return invalid("RFC 9420 §12.1.8", "message from outside the group is not public")
 	}

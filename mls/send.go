@@ -52,7 +52,10 @@ type ProposeOptions struct {
 	// Private sends the proposal as PrivateMessage, which a hub cannot read. A
 	// SelfRemove must be public.
 	Private bool
-	// PadTo pads a PrivateMessage; see EncryptOptions.
+	// SemiPrivate sends the proposal as SemiPrivateMessage; see CommitOptions. A
+	// SelfRemove must be public.
+	SemiPrivate bool
+	// PadTo pads an encrypted proposal; see EncryptOptions.
 	PadTo int
 	// Leaf changes more of the leaf than its encryption key. Only an Update may
 	// have it. A new signer counts once a commit covers the Update.
@@ -84,10 +87,9 @@ func (g *Group) Propose(p Proposal, o ProposeOptions) (next *Group, msg []byte, 
 	if p.Type != ProposalTypeUpdate && o.Leaf != nil {
 		return nil, nil, invalid("RFC 9420 §12.1", "change of the own leaf in a proposal that is no update")
 	}
-	a := &AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: FramedContent{
-		ContentType: ContentTypeProposal, Proposal: &p}}
-	if o.Private {
-		a.WireFormat = WireFormatPrivateMessage
+	a := &AuthenticatedContent{Content: FramedContent{ContentType: ContentTypeProposal, Proposal: &p}}
+	if a.WireFormat, err = handshakeFormat(o.Private, o.SemiPrivate); err != nil {
+		return nil, nil, err
 	}
 	if err := next.frame(a, o.AAD); err != nil {
 		return nil, nil, err

@@ -274,6 +274,15 @@ func (p *PublicGroup) checkContextExtensions(x Extensions) error {
 	if _, err := p.leafRules(x); err != nil {
 		return err
 	}
+	receivers, err := x.ExternalReceivers()
+	if err != nil {
+		return malformed(ExtensionTypeExternalReceivers, err)
+	}
+	for i := range receivers {
+		if err := p.Suite().checkHPKEPublicKey(receivers[i].PublicKey); err != nil {
+			return &ValidationError{Clause: semiPrivateClause, Reason: "key of an external receiver", Err: err}
+		}
+	}
 	senders, err := x.ExternalSenders()
 	if err != nil {
 		return malformed(ExtensionTypeExternalSenders, err)
