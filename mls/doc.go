@@ -1,6 +1,7 @@
 // Package mls implements Messaging Layer Security (RFC 9420) with the parts of
 // draft-ietf-mls-extensions that MIMI builds on. All seven cipher suites of
-// RFC 9420 are supported.
+// RFC 9420 are supported, and those with post-quantum KEMs and classical
+// signatures of draft-ietf-mls-pq-ciphersuites.
 //
 // A client holds a Group: an immutable snapshot of one epoch with its secrets.
 // Every operation returns a new snapshot and leaves the old one alone, so
@@ -18,7 +19,8 @@
 // validation and the application of proposals live there, once; Group adds the
 // key schedule and message protection.
 //
-// The package does no I/O, keeps no global state and never logs. Left to the
+// The package does no I/O, keeps no global state but what RegisterSuite is told,
+// and never logs. Left to the
 // caller are the authenticity of credentials (Config.Validate), the meaning of
 // application components (Config.Components), the order of commits, storage,
 // and that a group id is not joined twice.

@@ -37,7 +37,7 @@ func (c *chat) joinExternal(name string, from string, o ExternalJoinOptions) {
 }
 
 func TestExternalJoin(t *testing.T) {
-	for _, suite := range SupportedSuites() {
+	for _, suite := range append(SupportedSuites(), PostQuantumSuites()...) {
 		t.Run(suite.String(), func(t *testing.T) {
 			c := newChat(t, suite, nil, nil, "alice", "bob")
 			c.joinExternal("carol", "bob", ExternalJoinOptions{})

@@ -231,7 +231,7 @@ func (c *chat) wantError(name string, msg []byte, want error) {
 }
 
 func TestThreeMemberChat(t *testing.T) {
-	for _, suite := range SupportedSuites() {
+	for _, suite := range append(SupportedSuites(), PostQuantumSuites()...) {
 		t.Run(suite.String(), func(t *testing.T) {
 			c := newChat(t, suite, nil, nil, "alice", "bob", "carol")
 			for i := range 3 {

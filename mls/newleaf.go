@@ -9,8 +9,8 @@ import (
 	"hubbub/mls/wire"
 )
 
-// DefaultCapabilities returns what this package supports, for a leaf of the
-// given suite: mls10, all implemented suites, credentials basic and x509, the
+// DefaultCapabilities returns what this package supports by itself: mls10, the
+// suites of RFC 9420, credentials basic and x509, the
 // extension app_data_dictionary, and the proposals app_data_update,
 // app_ephemeral and self_remove. Both credential types are listed because other
 // stacks require both of every member.
@@ -89,7 +89,11 @@ func newLeaf(o leafOptions, cfg *Config) (*LeafNode, error) {
 	var grease Extensions
 	if o.capabilities == nil {
 		var err error
-		if o.capabilities, err = DefaultCapabilities().withGREASE(cfg.rand()); err != nil {
+		defaults := DefaultCapabilities()
+		if !slices.Contains(defaults.CipherSuites, o.suite) {
+			defaults.CipherSuites = append(defaults.CipherSuites, o.suite)
+		}
+		if o.capabilities, err = defaults.withGREASE(cfg.rand()); err != nil {
 			return nil, err
 		}
 		grease = o.capabilities.grease()
