@@ -135,8 +135,6 @@ func encodeMessage(w *wire.Writer, m *mls.Message) {
 	m.Encode(w)
 }
 
-func decodeMessage(r *wire.Reader, m *mls.Message) { m.Decode(r) }
-
 // isHandshake says whether m is a PublicMessage of the given content type.
 func isHandshake(m *mls.Message, t mls.ContentType) bool {
 	return m.Public != nil && m.Public.Content.ContentType == t

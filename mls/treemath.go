@@ -15,9 +15,6 @@ func (i LeafIndex) Node() NodeIndex { return NodeIndex(i) * 2 }
 // isLeaf reports whether x is a leaf.
 func (x NodeIndex) isLeaf() bool { return x&1 == 0 }
 
-// leaf returns the leaf index of a leaf.
-func (x NodeIndex) leaf() LeafIndex { return LeafIndex(x / 2) }
-
 // level is 0 for leaves and one more than that of the children for parents:
 // the number of trailing one bits.
 func (x NodeIndex) level() uint { return uint(bits.TrailingZeros32(^uint32(x))) }

@@ -199,7 +199,7 @@ func (w *writer) begin() error {
 // call runs one fn, undoing its effects if it fails. An error means that the
 // whole transaction is lost.
 func (w *writer) call(tx *tx, r *request) error {
-	r.err, r.panicAs = runFn(r.fn, tx)
+	r.panicAs, r.err = runFn(r.fn, tx)
 	if r.err == nil && r.panicAs == nil {
 		// An engine error spoils the call even if fn went on regardless:
 		// some of what a verb writes may be missing.
@@ -228,7 +228,7 @@ func (w *writer) call(tx *tx, r *request) error {
 	return nil
 }
 
-func runFn(fn func(store.Tx) error, tx *tx) (err error, panicAs any) {
+func runFn(fn func(store.Tx) error, tx *tx) (panicAs any, err error) {
 	ended := true
 	defer func() {
 		if panicAs = recover(); panicAs == nil && ended {
@@ -238,7 +238,7 @@ func runFn(fn func(store.Tx) error, tx *tx) (err error, panicAs any) {
 	}()
 	err = fn(tx)
 	ended = false
-	return err, nil
+	return nil, err
 }
 
 // end commits. A full disk shows before the record that makes the commit count
