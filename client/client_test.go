@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"hubbub/client/clientpb"
 	chain "hubbub/internal/room"
 	"hubbub/mimi"
 )
@@ -136,6 +137,61 @@ func TestConcurrentChanges(t *testing.T) {
 			t.Errorf("%s: %q", name, own)
 		}
 	}
+}
+
+// A device that no longer trusts its copy of a room stops, says so, and gets
+// back in by Join, which replaces its old leaf.
+func TestBrokenChainAndRejoin(t *testing.T) {
+	w := newWorld(t, "a.localhost", "b.localhost")
+	alice, bob := w.device("alice@a.localhost", "phone"), w.device("bob@b.localhost", "phone")
+	uri := w.room(alice, bob)
+	w.posted(bob, uri, w.send(bob, uri, "one"))
+	w.texts(bob, uri, "one")
+	bob.mu.Lock()
+	pos := bob.rooms[uri].pos
+	bob.mu.Unlock()
+	forged := &clientpb.Entry{Seq: pos.Seq + 1, Body: []byte("body"), Hash: make([]byte, 32)}
+	w.ok(bob.step(func(b *batch) error { return b.entry(uri, forged) }))
+	if _, err := bob.Send(w.ctx(), uri, "two"); !errors.Is(err, ErrSuspicious) {
+		t.Fatalf("Send after a broken chain: %v", err)
+	}
+	if info, err := bob.Room(w.ctx(), uri); err != nil || info.Suspicious == "" {
+		t.Errorf("room: %+v, %v", info, err)
+	}
+	w.ok(bob.Join(w.ctx(), uri))
+	w.ok(bob.Join(w.ctx(), uri)) // nothing left to do
+	w.posted(bob, uri, w.send(bob, uri, "three"))
+	w.texts(alice, uri, "one", "three")
+	w.posted(alice, uri, w.send(alice, uri, "four"))
+	w.texts(bob, uri, "one", "three", "four")
+	alice.mu.Lock()
+	defer alice.mu.Unlock()
+	if n := len(clients(alice.rooms[uri].group.Public())); n != 2 {
+		t.Errorf("%d devices in the group", n)
+	}
+}
+
+// A stranger to a room learns nothing and gets nowhere.
+func TestJoinOfOthers(t *testing.T) {
+	w := newWorld(t, "a.localhost", "b.localhost")
+	alice, bob, eve := w.device("alice@a.localhost", "phone"), w.device("bob@b.localhost", "phone"), w.device("eve@b.localhost", "phone")
+	uri := w.room(alice, bob)
+	if err := eve.Join(w.ctx(), uri); !errors.Is(err, ErrNotMember) {
+		t.Errorf("Join of another's room: %v", err)
+	}
+	if err := eve.Join(w.ctx(), "mimi://a.localhost/r/none"); !errors.Is(err, ErrNotMember) {
+		t.Errorf("Join of no room: %v", err)
+	}
+	if _, err := eve.Room(w.ctx(), uri); !errors.Is(err, ErrUnknownRoom) {
+		t.Errorf("Room: %v", err)
+	}
+	if _, err := eve.Log(w.ctx(), uri, 0, 0); !errors.Is(err, ErrUnknownRoom) {
+		t.Errorf("Log: %v", err)
+	}
+	if err := bob.RemoveUsers(w.ctx(), uri, alice.User()); !errors.Is(err, ErrRejected) {
+		t.Errorf("RemoveUsers without the right to: %v", err)
+	}
+	w.posted(bob, uri, w.send(bob, uri, "still here"))
 }
 
 func TestLocked(t *testing.T) {

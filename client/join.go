@@ -130,11 +130,8 @@ func (c *Client) Join(ctx context.Context, room mimi.RoomURI) error {
 	}
 	defer unlock()
 	for range maxRebuilds {
-		c.mu.Lock()
-		r := c.rooms[room]
-		c.mu.Unlock()
-		if r.member() == nil {
-			return nil
+		if in, err := c.alreadyIn(ctx, room); in || err != nil {
+			return err
 		}
 		info, err := c.groupInfo(ctx, room)
 		if err != nil {
@@ -149,6 +146,29 @@ func (c *Client) Join(ctx context.Context, room mimi.RoomURI) error {
 		}
 	}
 	return ErrBusy
+}
+
+// alreadyIn says whether there is nothing to join. A join of before, still on
+// its way, is waited for.
+func (c *Client) alreadyIn(ctx context.Context, uri mimi.RoomURI) (bool, error) {
+	for {
+		c.mu.Lock()
+		r, changed, fatal := c.rooms[uri], c.changed, c.fatal
+		c.mu.Unlock()
+		switch {
+		case fatal != nil:
+			return false, fatal
+		case r.member() == nil:
+			return true, nil
+		case r == nil || r.pending == nil || r.phase == phaseMember:
+			return false, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 // groupInfo asks the hub for what a joiner needs. The answer is for a key made
@@ -204,6 +224,9 @@ func (c *Client) joinOnce(ctx context.Context, uri mimi.RoomURI, info *mimi.Grou
 		r.group, r.positioned, r.suspicious, r.leaving, r.wantEpoch = nil, false, "", false, 0
 		if r.phase == phaseMember {
 			r.phase = phaseOut
+		}
+		if err := b.dropPending(r, outcome{lost: true}); err != nil {
+			return err
 		}
 		return b.sendCommit(r, txn, commit)
 	})

@@ -158,7 +158,6 @@ type batch struct {
 	events  []Event
 	settled map[string]outcome // what waiting operations are told
 	acks    []string           // submissions the provider may forget
-	after   []func()           // run once the step is durable
 }
 
 // step runs fn in a batch.
@@ -233,9 +232,6 @@ func (c *Client) finish(b *batch) {
 			delete(c.waiters, txn)
 			w <- o
 		}
-	}
-	for _, f := range b.after {
-		f()
 	}
 	c.wakeAll()
 	c.events.send(b.events)

@@ -276,6 +276,24 @@ func (t *tail) want(frames ...string) {
 	}
 }
 
+// wantAmid is want for frames among which one, amid, may come at any place: it
+// is about another matter and rings its own bell.
+func (t *tail) wantAmid(amid string, frames ...string) {
+	t.h.Helper()
+	seen := false
+	for len(frames) > 0 || !seen {
+		got := t.next()
+		switch {
+		case got == amid && !seen:
+			seen = true
+		case len(frames) > 0 && got == frames[0]:
+			frames = frames[1:]
+		default:
+			t.h.Fatalf("frame %q, want %q amid %q", got, amid, frames)
+		}
+	}
+}
+
 func (t *tail) ack(uri mimi.RoomURI, seq uint64) {
 	t.h.Helper()
 	t.send(&clientpb.ClientFrame{Frame: &clientpb.ClientFrame_Ack{Ack: &clientpb.Ack{Room: string(uri), Seq: seq}}})

@@ -50,7 +50,7 @@ func (n *Notifier) WakeClient(client mimi.ClientURI) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if w := n.streams[client]; w != nil {
-		w.addAll()
+		w.addMine()
 	}
 }
 
@@ -79,7 +79,7 @@ func (n *Notifier) takeWatched() []mimi.RoomURI {
 // client is told to end.
 func (n *Notifier) subscribe(client mimi.ClientURI, user mimi.UserURI) *wakeup {
 	w := &wakeup{client: client, user: user, ready: make(chan struct{}, 1),
-		replaced: make(chan struct{}), all: true, dirty: map[mimi.RoomURI]struct{}{}}
+		replaced: make(chan struct{}), ring: ring{all: true, dirty: map[mimi.RoomURI]struct{}{}}}
 	signal(w.ready)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -134,8 +134,7 @@ func (n *Notifier) drop(w *wakeup) {
 	}
 }
 
-// wakeup is one stream's bell. dirty and all are what has changed since the
-// stream looked last.
+// wakeup is one stream's bell: what has changed since the stream looked last.
 type wakeup struct {
 	client   mimi.ClientURI
 	user     mimi.UserURI
@@ -144,14 +143,29 @@ type wakeup struct {
 
 	rooms []mimi.RoomURI // owned by Notifier.mu
 
-	mu    sync.Mutex
-	all   bool
+	mu sync.Mutex
+	ring
+}
+
+// ring is what a bell rang for.
+type ring struct {
+	all   bool // everything, the user's rooms among it
+	mine  bool // Welcomes and submissions of the client
 	dirty map[mimi.RoomURI]struct{}
 }
+
+func (r ring) empty() bool { return !r.all && !r.mine && len(r.dirty) == 0 }
 
 func (w *wakeup) add(room mimi.RoomURI) {
 	w.mu.Lock()
 	w.dirty[room] = struct{}{}
+	w.mu.Unlock()
+	signal(w.ready)
+}
+
+func (w *wakeup) addMine() {
+	w.mu.Lock()
+	w.mine = true
 	w.mu.Unlock()
 	signal(w.ready)
 }
@@ -164,12 +178,12 @@ func (w *wakeup) addAll() {
 }
 
 // take empties the bell.
-func (w *wakeup) take() (all bool, rooms map[mimi.RoomURI]struct{}) {
+func (w *wakeup) take() ring {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all, rooms = w.all, w.dirty
-	w.all, w.dirty = false, map[mimi.RoomURI]struct{}{}
-	return all, rooms
+	r := w.ring
+	w.ring = ring{dirty: map[mimi.RoomURI]struct{}{}}
+	return r
 }
 
 // signal rings a bell that may ring already.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -21,8 +22,9 @@ type stream struct {
 	bell *wakeup
 
 	// Owned by the sender.
-	rev      uint64 // submissions up to here have been shown
-	live     bool   // Live has been sent
+	rev      uint64          // submissions up to here have been shown
+	open     map[string]bool // those of them that are not settled
+	live     bool            // Live has been sent
 	rooms    map[mimi.RoomURI]*roomCursor
 	welcomed map[welcome]bool  // Welcomes sent on this connection
 	waiting  []store.InWelcome // Welcomes still to be sent
@@ -38,6 +40,7 @@ func newStream(s *Server, c *store.Client, conn *websocket.Conn) *stream {
 	return &stream{
 		s: s, c: c, conn: conn,
 		text:     conn.Subprotocol() == clientpb.SyncJSON,
+		open:     map[string]bool{},
 		rooms:    map[mimi.RoomURI]*roomCursor{},
 		welcomed: map[welcome]bool{},
 		ackable:  map[mimi.RoomURI]uint64{},
@@ -81,16 +84,15 @@ func (st *stream) send(ctx context.Context) error {
 			return ctx.Err()
 		case <-st.bell.ready:
 		}
-		all, rooms := st.bell.take()
-		for all || len(rooms) > 0 {
-			p, err := st.look(ctx, all, rooms)
+		for r := st.bell.take(); !r.empty(); {
+			p, err := st.look(ctx, r)
 			if err != nil {
 				return err
 			}
 			if err := st.deliver(ctx, p); err != nil {
 				return err
 			}
-			all, rooms = false, p.more
+			r = ring{dirty: p.more}
 		}
 		if !st.live {
 			st.live = true
@@ -117,25 +119,31 @@ func (st *stream) deliver(ctx context.Context, p *page) error {
 
 // look collects, on one snapshot, what is new: rooms, then Welcomes and entries
 // in the order of each room, then where submissions stand.
-func (st *stream) look(ctx context.Context, all bool, rooms map[mimi.RoomURI]struct{}) (*page, error) {
+func (st *stream) look(ctx context.Context, r ring) (*page, error) {
 	p := &page{reach: map[mimi.RoomURI]uint64{}, more: map[mimi.RoomURI]struct{}{}}
 	err := st.s.Store.View(ctx, func(tx store.ReadTx) error {
 		spans, err := tx.Memberships(st.c.URI)
 		if err != nil {
 			return err
 		}
-		if all {
-			if err := st.roomList(tx, spans, p); err != nil {
-				return err
-			}
+		if r.all || r.mine {
 			if st.waiting, err = tx.InWelcomes(st.c.URI); err != nil {
 				return err
 			}
+			r.all = r.all || slices.ContainsFunc(st.waiting, func(w store.InWelcome) bool { return !st.welcomed[welcome{w.Room, w.Seq}] })
 		}
-		if err := st.entries(tx, spans, all, rooms, p); err != nil {
+		if r.all {
+			if err := st.roomList(tx, spans, p); err != nil {
+				return err
+			}
+		}
+		if err := st.entries(tx, spans, r, p); err != nil {
 			return err
 		}
-		return st.submissions(tx, p)
+		if r.all || r.mine || len(st.open) > 0 { // an entry settles a submission
+			return st.submissions(tx, p)
+		}
+		return nil
 	})
 	return p, err
 }
@@ -220,20 +228,20 @@ func hashAt(tx store.ReadTx, room mimi.RoomURI, seq uint64) []byte {
 
 // entries adds what the client has not got of the rooms that rang. A Welcome
 // stands before the span it opens and after everything of an earlier one.
-func (st *stream) entries(tx store.ReadTx, spans []store.Membership, all bool, rooms map[mimi.RoomURI]struct{}, p *page) error {
+func (st *stream) entries(tx store.ReadTx, spans []store.Membership, r ring, p *page) error {
 	for _, span := range spans {
-		if _, rang := rooms[span.Room]; !all && !rang {
+		if _, rang := r.dirty[span.Room]; !r.all && !rang {
 			continue
 		}
 		if _, full := p.more[span.Room]; full {
 			continue
 		}
-		st.welcomes(tx, p, span.After, func(r mimi.RoomURI) bool { return r == span.Room })
+		st.welcomes(tx, p, span.After, func(room mimi.RoomURI) bool { return room == span.Room })
 		if err := st.entriesOf(tx, span, p); err != nil {
 			return err
 		}
 	}
-	st.welcomes(tx, p, math.MaxUint64, func(r mimi.RoomURI) bool { _, full := p.more[r]; return !full })
+	st.welcomes(tx, p, math.MaxUint64, func(room mimi.RoomURI) bool { _, full := p.more[room]; return !full })
 	return nil
 }
 
@@ -277,6 +285,11 @@ func (st *stream) submissions(tx store.ReadTx, p *page) error {
 	}
 	for _, sub := range list {
 		st.rev = max(st.rev, sub.Rev)
+		if sub.State == store.Queued {
+			st.open[sub.Txn] = true
+		} else {
+			delete(st.open, sub.Txn)
+		}
 		p.frames = append(p.frames, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Submission{
 			Submission: st.s.submissionPB(sub)}})
 	}
