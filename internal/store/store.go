@@ -308,6 +308,10 @@ type Tx interface {
 	// settles the local submission with that MessageHash, if there is
 	// one: Posted, with Seq and Accepted.
 	Append(a Append) error
+	// AppendAll is Append for entries of one room that follow each other: all
+	// of them or none. Many that only add to the log cost little more than one.
+	// On ErrExists any of them may be the one that the log holds already.
+	AppendAll(list []Append) error
 	// PutState rewrites State without an entry (a changed cache, never Head).
 	PutState(uri mimi.RoomURI, state []byte) error
 	// Freeze stops a room for the reason given; "" thaws it.
@@ -333,6 +337,8 @@ type Tx interface {
 	// room's log already holds an entry with that MessageHash the row is Posted
 	// from the start.
 	Enqueue(s Submission) (Submission, error)
+	// EnqueueAll is Enqueue for several, in order: all of them or none.
+	EnqueueAll(list []Submission) ([]Submission, error)
 	// PutSubmission rewrites State, Accepted, Seq, Reason, Detail, Epoch,
 	// Attempts and LastError of the row with s.ID and gives it a new Rev. A
 	// final state is never left again; such a call is ignored. ErrNotFound if
@@ -340,6 +346,8 @@ type Tx interface {
 	PutSubmission(s Submission) error
 	// DeleteSubmission drops a row in a final state; others are left alone.
 	DeleteSubmission(client mimi.ClientURI, txn string) error
+	// DeleteSubmissions is DeleteSubmission for several.
+	DeleteSubmissions(client mimi.ClientURI, txns []string) error
 
 	// CreateUser adds a local user. ErrExists if known.
 	CreateUser(user mimi.UserURI, now time.Time) error

@@ -6,7 +6,7 @@ import "errors"
 // What is left of a block when the program ends is never used.
 const (
 	idBlockSize = 1 << 20
-	idBlockLow  = 1 << 16 // a new block is reserved when fewer are left
+	idBlockLow  = 1 << 18 // a new block is reserved when fewer are left
 )
 
 // idBlock hands out ascending numbers that are never repeated, not even after
@@ -44,4 +44,13 @@ func (b *idBlock) take() (int64, error) {
 	}
 	b.next++
 	return b.next - 1, nil
+}
+
+// takeAll takes n numbers that follow each other and returns the first.
+func (b *idBlock) takeAll(n int64) (int64, error) {
+	if n > b.end-b.next {
+		return 0, errors.New("too many submissions in one transaction")
+	}
+	b.next += n
+	return b.next - n, nil
 }

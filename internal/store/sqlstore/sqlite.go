@@ -38,13 +38,18 @@ var (
 
 // Statements that open and end transactions.
 const (
-	beginRead     = "BEGIN"
-	beginWrite    = "BEGIN IMMEDIATE"
-	commit        = "COMMIT"
-	rollback      = "ROLLBACK"
-	savepoint     = "SAVEPOINT fn"
-	release       = "RELEASE fn"
-	rollbackTo    = "ROLLBACK TO fn"
+	beginRead  = "BEGIN"
+	beginWrite = "BEGIN IMMEDIATE"
+	commit     = "COMMIT"
+	rollback   = "ROLLBACK"
+	savepoint  = "SAVEPOINT fn"
+	release    = "RELEASE fn"
+	rollbackTo = "ROLLBACK TO fn"
+
+	savepointVerb  = "SAVEPOINT verb"
+	releaseVerb    = "RELEASE verb"
+	rollbackToVerb = "ROLLBACK TO verb"
+
 	passive       = "PASSIVE"  // checkpoint what no reader is in the way of
 	truncate      = "TRUNCATE" // and leave an empty write-ahead log behind
 	framesPending = "NOOP"     // only report

@@ -52,12 +52,10 @@ func (t *tx) Enqueue(s store.Submission) (store.Submission, error) {
 	if err := t.admit(&s); err != nil {
 		return store.Submission{}, err
 	}
-	_, err := t.write(`INSERT INTO submissions (id, client, txn, room, hub, kind, body, message_hash, state, enqueued_at,
-		accepted, seq, reason, detail, epoch, attempts, last_error, rev)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-		int64(s.ID), string(s.Client), s.Txn, string(s.Room), string(s.Hub), int64(s.Kind), bytesOf(s.Body),
-		s.MessageHash[:], int64(s.State), ordinal(s.EnqueuedAt), ordinal(s.Accepted), ordinal(s.Seq),
-		s.Reason, s.Detail, int64(s.Epoch), s.Attempts, s.LastError, int64(s.Rev))
+	n, err := t.write(insertSubmissions[len(rowCounts)-1], submissionArgs(&s)...)
+	if err == nil && n == 0 {
+		err = store.ErrExists
+	}
 	if err != nil {
 		return store.Submission{}, err
 	}
