@@ -31,7 +31,7 @@ var arrows = append([]arrow{
 	},
 	{
 		dir:     "mimi",
-		only:    []string{"golang.org/x/crypto", "github.com/fxamacker/cbor", module + "/mls", module + "/mimi"},
+		only:    []string{"golang.org/x/crypto", "golang.org/x/mod/sumdb/note", "github.com/fxamacker/cbor", module + "/mls", module + "/mimi"},
 		never:   []string{"os", "database/sql", "log"},
 		instead: "mimi is bodies and rules over mls; whatever talks or stores belongs in internal/",
 	},
