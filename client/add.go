@@ -142,7 +142,7 @@ func (c *Client) checkKeyPackage(m mimi.ClientKeyMaterial, user mimi.UserURI) er
 		return err
 	}
 	now := c.opts.Now()
-	id, err := c.verifier.Identify(&leaf.Credential, leaf.SignatureKey, now)
+	id, err := c.facts.Load().verifier.Identify(&leaf.Credential, leaf.SignatureKey, now)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"database/sql"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,14 +34,14 @@ type Options struct {
 
 // Client is one device of one user, open. It is safe for concurrent use.
 type Client struct {
-	dev      device
-	user     mimi.UserURI
-	uri      mimi.ClientURI
-	domain   mimi.Domain
-	key      *mls.SignatureKey
-	verifier *mimi.Verifier
-	config   *mls.Config
-	opts     Options
+	dev    device // as it was at Open
+	user   mimi.UserURI
+	uri    mimi.ClientURI
+	domain mimi.Domain
+	key    *mls.SignatureKey
+	facts  atomic.Pointer[facts]
+	config *mls.Config
+	opts   Options
 
 	t      *transport
 	lock   *os.File
@@ -52,7 +54,8 @@ type Client struct {
 	// being processed, so that a replayed log gives the same verdicts. 0 = now.
 	judged atomic.Int64
 
-	stockDue atomic.Bool // the stock of KeyPackages is to be looked at
+	stockDue   atomic.Bool // the stock of KeyPackages is to be looked at
+	refreshDue atomic.Bool // what the provider says about itself is
 
 	kickOutbox chan struct{} // the sender has something to do
 	kickChores chan struct{} // so have the chores
@@ -65,6 +68,7 @@ type Client struct {
 	changed chan struct{}             // closed and replaced after each change
 	opLocks map[mimi.RoomURI]chan struct{}
 	online  bool
+	offline error // why the latest stream ended
 	fatal   error // why the device can do nothing more
 }
 
@@ -136,10 +140,10 @@ func (c *Client) loadDevice(dir string) (err error) {
 	if err := c.key.UnmarshalBinary(c.dev.Key); err != nil {
 		return fmt.Errorf("opening device: %w", err)
 	}
-	if err := c.setRoots(c.dev.Roots); err != nil {
+	if err := c.setFacts(c.dev.Roots, c.dev.HubSender); err != nil {
 		return err
 	}
-	c.config = &mls.Config{Validate: c.verifier.Validate(c.judgeTime), Successor: mimi.SameIdentity,
+	c.config = &mls.Config{Validate: c.validate, Successor: mimi.SameIdentity,
 		Components: policy.Components(), Now: c.judgeTime}
 	if c.t, err = newTransport(c.dev.Server, c.dev.ServerName, c.dev.CA, c.dev.Token); err != nil {
 		return err
@@ -147,8 +151,16 @@ func (c *Client) loadDevice(dir string) (err error) {
 	return c.loadRooms()
 }
 
-// setRoots takes the certificates that credentials must chain to.
-func (c *Client) setRoots(roots [][]byte) error {
+// facts is what the provider says about itself. It is never changed in place.
+type facts struct {
+	verifier  *mimi.Verifier
+	roots     [][]byte
+	hubSender []byte
+}
+
+// setFacts takes the certificates that credentials must chain to, and how the
+// hub stands in rooms that are made here.
+func (c *Client) setFacts(roots [][]byte, hubSender []byte) error {
 	pool := x509.NewCertPool()
 	for _, der := range roots {
 		cert, err := x509.ParseCertificate(der)
@@ -157,8 +169,32 @@ func (c *Client) setRoots(roots [][]byte) error {
 		}
 		pool.AddCert(cert)
 	}
-	c.verifier = &mimi.Verifier{Roots: pool}
+	c.facts.Store(&facts{&mimi.Verifier{Roots: pool}, roots, hubSender})
 	return nil
+}
+
+// validate is what the MLS rules ask about each credential.
+func (c *Client) validate(cred *mls.Credential, signatureKey []byte) error {
+	return c.facts.Load().verifier.Validate(c.judgeTime)(cred, signatureKey)
+}
+
+// refresh takes over what the provider says about itself by now, such as a root
+// that credentials chain to from now on.
+func (c *Client) refresh(ctx context.Context) error {
+	d := c.dev
+	if err := d.askProvider(ctx, c.t); err != nil {
+		return err
+	}
+	old := c.facts.Load()
+	if reflect.DeepEqual(d.Roots, old.roots) && bytes.Equal(d.HubSender, old.hubSender) {
+		return nil
+	}
+	return c.step(func(b *batch) error {
+		if err := c.setFacts(d.Roots, d.HubSender); err != nil {
+			return err
+		}
+		return d.store(b.tx, keyDevice)
+	})
 }
 
 // judgeTime is the clock of the MLS rules.
@@ -179,6 +215,25 @@ func (c *Client) User() mimi.UserURI { return c.user }
 
 // URI names this device.
 func (c *Client) URI() mimi.ClientURI { return c.uri }
+
+// WaitConnected waits until the device has caught up with its provider, as
+// short-lived programs may want to before they act. Errors: [ErrClosed], or
+// ctx's together with why the latest attempt to connect failed, if one did.
+func (c *Client) WaitConnected(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		online, fatal, offline, changed := c.online, c.fatal, c.offline, c.changed
+		c.mu.Unlock()
+		if online || fatal != nil {
+			return fatal
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), offline)
+		}
+	}
+}
 
 // Close stops the background work and releases the device. What was accepted
 // by Send is kept and goes out after the next Open. Further calls are harmless.

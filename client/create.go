@@ -56,7 +56,7 @@ func (c *Client) CreateRoom(ctx context.Context, o RoomOptions) (mimi.RoomURI, [
 // prepareRoom makes the room's group and stores it before anybody hears of it.
 func (c *Client) prepareRoom(uri mimi.RoomURI, id, name string) error {
 	var hub mls.ExternalSender
-	if err := wire.Unmarshal(c.dev.HubSender, &hub); err != nil {
+	if err := wire.Unmarshal(c.facts.Load().hubSender, &hub); err != nil {
 		return fmt.Errorf("client: the provider's external sender: %w", err)
 	}
 	extensions, err := policy.GroupExtensions(uri, name, c.user, hub)

@@ -123,6 +123,12 @@ func (c *Client) chores(ctx context.Context) error {
 	}
 	cctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	if c.refreshDue.Swap(false) {
+		if err := c.refresh(cctx); err != nil {
+			c.refreshDue.Store(true)
+			return err
+		}
+	}
 	if c.stockDue.Swap(false) {
 		if err := c.restock(cctx); err != nil {
 			c.stockDue.Store(true)

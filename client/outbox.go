@@ -249,7 +249,13 @@ func (b *batch) accepted(row *outboxRow, s *clientpb.Submission) error {
 	if row.message != nil {
 		var id MessageID
 		copy(id[:], row.message)
-		return b.posted(row.room, id, s.GetSeq(), s.GetAcceptedTimestamp())
+		if err := b.posted(row.room, id, s.GetSeq(), s.GetAcceptedTimestamp()); err != nil {
+			return err
+		}
+		if r := b.room(row.room); r != nil {
+			return b.encryptWaiting(r)
+		}
+		return nil
 	}
 	if r := b.room(row.room); r == nil || r.pending == nil || r.pending.txn != row.txn {
 		b.settled[row.txn] = outcome{} // proposals have nothing to merge

@@ -74,8 +74,10 @@ func (b *batch) distrust(r *room, seq uint64, cause error) error {
 // are gone, so they are never decrypted.
 func (b *batch) application(r *room, f *mimi.FanoutMessage) error {
 	hash := sha256.Sum256(f.Message.Raw)
-	if own, err := b.ownEcho(r.uri, hash, r.pos.Seq, f.Timestamp); own || err != nil {
+	if own, err := b.ownEcho(r.uri, hash, r.pos.Seq, f.Timestamp); err != nil {
 		return err
+	} else if own {
+		return b.encryptWaiting(r) // some may have waited for this one to be settled
 	}
 	if r.group == nil {
 		return nil

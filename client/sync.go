@@ -29,7 +29,8 @@ func (c *Client) runSync(ctx context.Context) {
 			return
 		}
 		c.mu.Lock()
-		c.online = false
+		c.online, c.offline = false, err
+		c.wakeAll()
 		fatal := c.fatal
 		c.mu.Unlock()
 		c.events.send([]Event{Disconnected{Err: err}})
@@ -238,6 +239,7 @@ func (c *Client) goOnline() {
 	c.mu.Unlock()
 	c.events.send([]Event{Connected{}})
 	c.stockDue.Store(true)
+	c.refreshDue.Store(true)
 	signal(c.kickOutbox)
 	signal(c.kickChores)
 }

@@ -159,6 +159,7 @@ func (w *world) open(dir string, o *Options) *Client {
 func (w *world) device(handle, name string) *Client {
 	w.t.Helper()
 	c := w.open(w.enrol(handle, name), nil)
+	w.ok(c.WaitConnected(w.ctx()))
 	w.stocked(c)
 	return c
 }
