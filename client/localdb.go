@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver
@@ -87,6 +88,12 @@ func openDB(dir string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening device: %w", err)
 	}
+	// Only we may read it; SQLite gives the files beside it the same mode.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening device: %w", err)
+	}
+	f.Close()
 	dsn := &url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: url.Values{
 		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "fullfsync(1)", "foreign_keys(1)",
 			"secure_delete(1)", "temp_store(MEMORY)", "trusted_schema(0)"},

@@ -233,8 +233,13 @@ func (b *batch) queued(row *outboxRow, s *clientpb.Submission) error {
 	}
 	var id MessageID
 	copy(id[:], row.message)
-	b.c.peers[id] = peerStatus(s.GetWaitingFor())
-	return b.setState(row.room, id, "state = 'queued'", "state = 'sending'")
+	before, now := b.c.peers[id], peerStatus(s.GetWaitingFor())
+	b.c.peers[id] = now
+	moved := "state = 'sending'"
+	if before != nil && now != nil && before.Reachable != now.Reachable {
+		moved = "state IN ('sending', 'queued')" // what it waits for is news as well
+	}
+	return b.setState(row.room, id, "state = 'queued'", moved)
 }
 
 // accepted takes note that a write is in the log. The entry itself may still be
@@ -284,8 +289,7 @@ func (b *batch) tooOld(row *outboxRow, epoch uint64) error {
 		fmt.Sprintf("state IN ('sending', 'queued') AND tries >= %d", maxTries)); err != nil {
 		return err
 	}
-	if _, err := b.tx.Exec("UPDATE message SET state = 'sending', hash = NULL WHERE room = ? AND id = ? AND state IN ('sending', 'queued')",
-		string(row.room), row.message); err != nil {
+	if err := b.setState(row.room, id, "state = 'sending', hash = NULL", "state IN ('sending', 'queued')"); err != nil {
 		return err
 	}
 	return b.encryptWaiting(r)
