@@ -1,6 +1,10 @@
 package mls
 
-import "hubbub/mls/wire"
+import (
+	"slices"
+
+	"hubbub/mls/wire"
+)
 
 // encodeUint16s writes a vector of two-octet enumeration values.
 func encodeUint16s[T ~uint16](w *wire.Writer, list []T) {
@@ -13,7 +17,11 @@ func encodeUint16s[T ~uint16](w *wire.Writer, list []T) {
 
 // decodeUint16s reads what encodeUint16s writes.
 func decodeUint16s[T ~uint16](r *wire.Reader) (list []T) {
-	for v := r.Vector(); !v.Empty(); {
+	v := r.Vector()
+	if n := len(v.Remaining()) / 2; n > 0 {
+		list = make([]T, 0, n)
+	}
+	for !v.Empty() {
 		list = append(list, T(v.Uint16()))
 	}
 	return list
@@ -38,9 +46,18 @@ func decodeVector[T any, P interface {
 	wire.Decoder
 }](r *wire.Reader) (list []T) {
 	for v := r.Vector(); !v.Empty(); {
-		var e T
-		P(&e).Decode(v)
-		list = append(list, e)
+		list = append(room(list), *new(T))
+		P(&list[len(list)-1]).Decode(v)
 	}
 	return list
+}
+
+// room makes sure that list can take one more element. It doubles: append alone
+// would copy long lists so often that what a decoder allocates in all is no
+// small multiple of its input.
+func room[T any](list []T) []T {
+	if len(list) < cap(list) {
+		return list
+	}
+	return slices.Grow(list, max(len(list), 1))
 }

@@ -43,7 +43,7 @@ func decodeAscending(r *wire.Reader) (list []ComponentData) {
 		if n := len(list); n > 0 && e.Component <= list[n-1].Component {
 			v.FailValue()
 		}
-		list = append(list, e)
+		list = append(room(list), e)
 	}
 	return list
 }

@@ -63,9 +63,18 @@ func (l MediaTypeList) Encode(w *wire.Writer) {
 	encodeVector(w, l)
 }
 
-// Decode reads a list; an empty one is wire.ErrBadValue.
+// Decode reads a list; an empty one, or one with an empty type, is
+// wire.ErrBadValue.
 func (l *MediaTypeList) Decode(r *wire.Reader) {
-	if *l = decodeVector[MediaType](r); len(*l) == 0 {
+	*l = nil
+	for v := r.Vector(); !v.Empty(); {
+		var m MediaType
+		if m.Decode(v); m.Type == "" {
+			v.FailValue()
+		}
+		*l = append(room(*l), m)
+	}
+	if len(*l) == 0 {
 		r.FailValue()
 	}
 }

@@ -46,7 +46,7 @@ func (c *Credential) Decode(r *wire.Reader) {
 		c.Identity = r.Opaque()
 	case CredentialTypeX509:
 		for v := r.Vector(); !v.Empty(); {
-			c.Certificates = append(c.Certificates, v.Opaque())
+			c.Certificates = append(room(c.Certificates), v.Opaque())
 		}
 	default:
 		c.Raw = r.Opaque()

@@ -175,7 +175,11 @@ func (p *ParentNode) Encode(w *wire.Writer) {
 // Decode reads a node. That unmerged leaves ascend is checked by validation.
 func (p *ParentNode) Decode(r *wire.Reader) {
 	*p = ParentNode{EncryptionKey: r.Opaque(), ParentHash: r.Opaque()}
-	for v := r.Vector(); !v.Empty(); {
+	v := r.Vector()
+	if n := len(v.Remaining()) / 4; n > 0 {
+		p.UnmergedLeaves = make([]LeafIndex, 0, n)
+	}
+	for !v.Empty() {
 		p.UnmergedLeaves = append(p.UnmergedLeaves, LeafIndex(v.Uint32()))
 	}
 }
@@ -251,6 +255,6 @@ func (t *RatchetTree) Decode(r *wire.Reader) {
 			n = new(Node)
 			n.Decode(v)
 		}
-		*t = append(*t, n)
+		*t = append(room(*t), n)
 	}
 }

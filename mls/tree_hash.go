@@ -1,6 +1,8 @@
 package mls
 
 import (
+	"encoding/binary"
+	"hash"
 	"slices"
 
 	"hubbub/mls/wire"
@@ -44,20 +46,54 @@ func (n *treeNode) fillHash(suite CipherSuite, level uint8, first uint32) ([]byt
 }
 
 // blankHash is the hash of an all-blank subtree. It depends on the place of
-// the subtree because leaves are hashed with their index.
+// the subtree because leaves are hashed with their index, so a wide tree of
+// blanks, which takes an attacker one octet a node, costs two hashes a leaf:
+// they are computed without allocating.
 func blankHash(suite CipherSuite, level uint8, first uint32) ([]byte, error) {
+	a, err := suite.algorithms()
+	if err != nil {
+		return nil, err
+	}
+	b := &blankHasher{h: a.hash.New()}
+	size := b.h.Size()
+	// TreeHashInput of a blank parent: type, presence, two vectors. Each level
+	// has its own buffer, of which its children fill in the hashes.
+	prefix := append([]byte(nil), encoded(opaque(make([]byte, size)))...)
+	for range level {
+		input := append([]byte{uint8(NodeTypeParent), 0}, prefix...)
+		b.inputs = append(b.inputs, append(input, prefix...))
+	}
+	b.at = [2]int{2 + len(prefix) - size, 2 + 2*len(prefix) - size}
+	return b.sum(level, first, make([]byte, 0, size)), nil
+}
+
+// opaque encodes as one vector.
+type opaque []byte
+
+func (o opaque) Encode(w *wire.Writer) { w.Opaque(o) }
+
+type blankHasher struct {
+	h      hash.Hash
+	inputs [][]byte // of the parents, by level - 1
+	at     [2]int   // where in them the children's hashes are
+	leaf   [6]byte  // TreeHashInput of a blank leaf: type, index, presence
+}
+
+// sum appends the hash of a blank subtree to out.
+func (b *blankHasher) sum(level uint8, first uint32, out []byte) []byte {
 	if level == 0 {
-		return leafHash(suite, first, nil)
+		b.h.Reset()
+		b.leaf[0] = uint8(NodeTypeLeaf)
+		binary.BigEndian.PutUint32(b.leaf[1:], first)
+		b.h.Write(b.leaf[:])
+		return b.h.Sum(out)
 	}
-	left, err := blankHash(suite, level-1, first)
-	if err != nil {
-		return nil, err
-	}
-	right, err := blankHash(suite, level-1, first|1<<(level-1))
-	if err != nil {
-		return nil, err
-	}
-	return parentTreeHash(suite, nil, left, right)
+	input := b.inputs[level-1]
+	b.sum(level-1, first, input[:b.at[0]])
+	b.sum(level-1, first|1<<(level-1), input[:b.at[1]])
+	b.h.Reset()
+	b.h.Write(input)
+	return b.h.Sum(out)
 }
 
 // leafHash hashes TreeHashInput of a leaf.
