@@ -28,6 +28,7 @@ type stream struct {
 	rooms    map[mimi.RoomURI]*roomCursor
 	welcomed map[welcome]bool  // Welcomes sent on this connection
 	waiting  []store.InWelcome // Welcomes still to be sent
+	followed []mimi.RoomURI    // rooms that began to ring during this look
 
 	mu      sync.Mutex
 	ackable map[mimi.RoomURI]uint64 // what has been sent and may be acked
@@ -145,6 +146,12 @@ func (st *stream) look(ctx context.Context, r ring) (*page, error) {
 		}
 		return nil
 	})
+	// What was stored after this look's snapshot and before the room began to
+	// ring rang for nobody: such a room is looked at once more.
+	for _, room := range st.followed {
+		p.more[room] = struct{}{}
+	}
+	st.followed = st.followed[:0]
 	return p, err
 }
 
@@ -155,6 +162,7 @@ func (st *stream) cursor(room mimi.RoomURI) *roomCursor {
 		c = &roomCursor{}
 		st.rooms[room] = c
 		st.s.Notifier.follow(st.bell, room)
+		st.followed = append(st.followed, room)
 	}
 	return c
 }

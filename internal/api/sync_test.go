@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +71,47 @@ func TestStreamUnderLoad(t *testing.T) {
 		}
 		next[uri]++
 	}
+}
+
+// hooked is a store that lets something happen right after the snapshot of the
+// next View was taken.
+type hooked struct {
+	store.Store
+	mu   sync.Mutex
+	hook func()
+}
+
+func (s *hooked) View(ctx context.Context, fn func(store.ReadTx) error) error {
+	return s.Store.View(ctx, func(tx store.ReadTx) error {
+		if _, err := tx.Users(); err != nil { // fixes the snapshot
+			return err
+		}
+		s.mu.Lock()
+		hook := s.hook
+		s.hook = nil
+		s.mu.Unlock()
+		if hook != nil {
+			hook()
+		}
+		return fn(tx)
+	})
+}
+
+// An entry stored between a stream's first look and the moment from which the
+// room rings for the stream is not forgotten.
+func TestNothingIsLostWhileAStreamBegins(t *testing.T) {
+	h := newHarness(t)
+	phone := h.client(alice, "phone")
+	h.room(lobby, 1, []mimi.UserURI{alice}, phone)
+	st := &hooked{Store: h.store}
+	h.s.Store = st
+	st.hook = func() { // the look-up of the token; the next View is the first look
+		st.mu.Lock()
+		st.hook = func() { h.post(lobby, "in between") }
+		st.mu.Unlock()
+	}
+	s := h.tail(phone)
+	s.want(roomFrame(lobby, true, true), entryFrame(lobby, 1, "in between"), "live")
 }
 
 func TestStreamKeepsToMembership(t *testing.T) {
