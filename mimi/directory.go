@@ -71,6 +71,8 @@ var endpointVariables = map[Endpoint]string{
 	EndpointReportAbuse:     VarRoomID,
 	EndpointProxyDownload:   VarDownloadURL,
 	EndpointSnapshot:        VarRoomID,
+	EndpointDelivery:        VarRoomID,
+	EndpointSubmitBatch:     VarDomain,
 }
 
 // Variable is the template variable this implementation publishes for e, or "" if

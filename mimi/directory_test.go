@@ -37,8 +37,8 @@ func TestExpand(t *testing.T) {
 
 func TestOwnDirectory(t *testing.T) {
 	d := NewDirectory("https://mimi.a.example/v1/")
-	if len(d) != 11 {
-		t.Errorf("%d endpoints, want the ten of the draft and one of ours", len(d))
+	if len(d) != 12 {
+		t.Errorf("%d endpoints, want the ten of the draft and two of ours", len(d))
 	}
 	for e, template := range d {
 		if !strings.HasSuffix(template, "/{"+e.Variable()+"}") || strings.Count(template, "{") != 1 {

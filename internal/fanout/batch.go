@@ -22,7 +22,7 @@ type batch struct {
 var errMoved = errors.New("fanout: state changed")
 
 // next finds what to send and makes durable what must be: the end of a new
-// batch, or, when nothing is left, that all was acknowledged. nil = nothing.
+// batch. nil = nothing.
 func (q *queue) next(ctx context.Context) (*batch, error) {
 	for {
 		var b *batch
@@ -127,11 +127,10 @@ func (q *queue) persist(ctx context.Context, planned store.FanoutState, b *batch
 	if b != nil && b.freeze {
 		want.Sent = b.pos.Seq
 	}
-	idle := b == nil && q.acked != 0 && q.acked == planned.Sent
-	if want.Sent == planned.Sent && !idle {
+	if want.Sent == planned.Sent {
 		return nil
 	}
-	err := q.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
+	return q.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		s, err := tx.Fanout(q.room, q.peer)
 		if err != nil {
 			return err
@@ -144,8 +143,4 @@ func (q *queue) persist(ctx context.Context, planned store.FanoutState, b *batch
 		}
 		return tx.PutFanout(want)
 	})
-	if err == nil && idle {
-		q.acked = 0 // the store knows now; do not write it again
-	}
-	return err
 }

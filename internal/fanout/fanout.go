@@ -46,6 +46,7 @@ type Config struct {
 	MaxBatch      int            // messages per request [64]
 	MaxBatchBytes int            // octets per request beyond the first message [1 MiB]
 	MaxRefusals   int            // 4xx answers to one batch before its pair is parked [3]
+	Linger        time.Duration  // how long a queue with nothing to send waits to store that [20 ms]
 	Jitter        backoff.Jitter // [full jitter]
 }
 
@@ -71,6 +72,9 @@ func New(cfg Config) *Fanout {
 	orDefault(&cfg.MaxBatch, 64)
 	orDefault(&cfg.MaxBatchBytes, 1<<20)
 	orDefault(&cfg.MaxRefusals, 3)
+	if cfg.Linger == 0 {
+		cfg.Linger = 20 * time.Millisecond
+	}
 	return &Fanout{
 		cfg:     cfg,
 		slots:   make(chan struct{}, cfg.MaxInFlight),
@@ -136,6 +140,38 @@ func (f *Fanout) Wake(uri mimi.RoomURI) {
 	for _, q := range f.rooms[uri] {
 		f.kick(q)
 	}
+}
+
+// Extend makes the entries (from, to] of a room, size octets of messages, the
+// next batch of every follower that has all before them and is waiting for more.
+// It is called in the transaction that appends them; Wake follows once that is
+// durable.
+func (f *Fanout) Extend(tx store.Tx, uri mimi.RoomURI, from, to uint64, size int) error {
+	if to-from > uint64(f.cfg.MaxBatch) || size > f.cfg.MaxBatchBytes {
+		return nil
+	}
+	type place struct {
+		peer  mimi.Domain
+		acked uint64
+	}
+	var places []place
+	f.mu.Lock()
+	for peer, q := range f.rooms[uri] {
+		switch {
+		case q.again:
+		case q.resting && q.acked == from:
+			places = append(places, place{peer, 0})
+		case !q.running:
+			places = append(places, place{peer, from})
+		}
+	}
+	f.mu.Unlock()
+	for _, p := range places {
+		if err := tx.ExtendFanout(uri, p.peer, p.acked, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PeerAlive says that something was heard from a peer: whatever waits for it
@@ -204,7 +240,7 @@ func (f *Fanout) queue(uri mimi.RoomURI, peer mimi.Domain) *queue {
 	}
 	q := peers[peer]
 	if q == nil {
-		q = &queue{f: f, room: uri, peer: peer, status: Status{Room: uri, Peer: peer}}
+		q = &queue{f: f, room: uri, peer: peer, bell: make(chan struct{}, 1), status: Status{Room: uri, Peer: peer}}
 		peers[peer] = q
 	}
 	return q
@@ -213,12 +249,21 @@ func (f *Fanout) queue(uri mimi.RoomURI, peer mimi.Domain) *queue {
 // kick makes a queue look at the store once more. f.mu is held.
 func (f *Fanout) kick(q *queue) {
 	q.again = true
+	signal(q.bell)
 	if q.running || q.status.Parked != "" || f.ctx == nil {
 		return
 	}
 	q.running = true
 	ctx := f.ctx
 	f.workers.Go(func() { q.drain(ctx) })
+}
+
+// signal rings a bell that may ring already.
+func signal(bell chan struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
 }
 
 // acquire takes a slot for one request.

@@ -174,6 +174,13 @@ func (x *bench) state(uri mimi.RoomURI, peer mimi.Domain) store.FanoutState {
 	return *f
 }
 
+// settle waits until the queues have stored what was acknowledged.
+func settle() {
+	synctest.Wait()
+	<-time.After(time.Second) // of the bubble's clock
+	synctest.Wait()
+}
+
 func bodies(list []request) (out []string) {
 	for _, r := range list {
 		out = append(out, fmt.Sprintf("%s %d %s", r.peer, r.seq, r.body))
@@ -202,7 +209,7 @@ func TestShipsInOrderInFrozenBatches(t *testing.T) {
 		x.kill()
 		x.answers(nil)
 		x.start()
-		synctest.Wait()
+		settle()
 		x.want(x.got(), "b.localhost 1 1;", "b.localhost 4 2;3;4;", "b.localhost 7 5;6;7;")
 		if f := x.state(chat, b); f.Acked != 7 || f.Sent != 7 {
 			t.Errorf("state %+v, want all acknowledged", f)
@@ -332,7 +339,7 @@ func TestParksAfterRefusals(t *testing.T) {
 		if err := x.fanout.Resume(context.Background(), chat, b); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		settle()
 		list := x.got()
 		if got := bodies(list); len(got) == 0 || got[len(got)-1][len(got[len(got)-1])-2:] != "3;" || list[0].body != refused[0].body {
 			t.Errorf("after resume: %q, first tried with %q", got, refused[0].body)
@@ -434,12 +441,12 @@ func TestSlowPeerDelaysNobody(t *testing.T) {
 		x.host(other, b, c)
 		x.post(chat, 3)
 		x.post(other, 3)
-		synctest.Wait()
+		settle()
 		if f, g := x.state(chat, c), x.state(other, c); f.Acked != 3 || g.Acked != 3 {
 			t.Errorf("c has %+v and %+v while b hangs", f, g)
 		}
 		close(release)
-		synctest.Wait()
+		settle()
 		if f := x.state(chat, b); f.Acked != 3 {
 			t.Errorf("b has %+v in the end", f)
 		}

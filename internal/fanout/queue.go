@@ -20,8 +20,11 @@ type queue struct {
 	// Owned by Fanout.mu.
 	running bool          // a goroutine is in drain
 	again   bool          // something may have changed since it last looked
+	resting bool          // drain has nothing to send and does not touch acked
 	alive   chan struct{} // closed by revive; not nil while backing off
 	status  Status
+
+	bell chan struct{} // has a value after again was set
 
 	// Owned by drain.
 	acked    uint64 // acknowledged by the peer, perhaps not yet in the store
@@ -33,7 +36,7 @@ var errStop = errors.New("fanout: stopped")
 
 // drain ships until nothing is left, then ends; kick starts it again.
 func (q *queue) drain(ctx context.Context) {
-	for q.more() {
+	for q.more() || q.linger(ctx) {
 		if err := q.shipAll(ctx); err != nil {
 			q.stop()
 			return
@@ -41,13 +44,70 @@ func (q *queue) drain(ctx context.Context) {
 	}
 }
 
-// more consumes the request to look again, or marks the queue as at rest.
+// more consumes the request to look again.
 func (q *queue) more() bool {
 	q.f.mu.Lock()
 	defer q.f.mu.Unlock()
-	q.running = q.again
+	again := q.again
 	q.again = false
+	return again
+}
+
+// linger follows when nothing is left to send. What the peer acknowledged need
+// not be stored at once: the next entry, if it comes soon, does that in its own
+// transaction. false: the queue is at rest and has no goroutine any more.
+func (q *queue) linger(ctx context.Context) bool {
+	if q.acked != 0 {
+		q.rest(ctx)
+		if q.more() {
+			return true
+		}
+		if err := q.settle(ctx); err != nil {
+			q.f.cfg.Log.Warn("fanout: cannot store what a follower acknowledged", "peer", q.peer, "cause", err)
+		}
+	}
+	q.f.mu.Lock()
+	defer q.f.mu.Unlock()
+	q.running = q.again && q.f.ctx != nil
 	return q.running
+}
+
+// rest waits for a request to look again, but not for long.
+func (q *queue) rest(ctx context.Context) {
+	q.f.mu.Lock()
+	q.resting = true
+	q.f.mu.Unlock()
+	timer := time.NewTimer(q.f.cfg.Linger)
+	defer timer.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-q.bell:
+		case <-timer.C:
+			waiting = false
+		case <-ctx.Done():
+			waiting = false
+		}
+		q.f.mu.Lock()
+		waiting = waiting && !q.again
+		q.resting = waiting
+		q.f.mu.Unlock()
+	}
+}
+
+// settle stores that the peer has acknowledged all that was sent.
+func (q *queue) settle(ctx context.Context) error {
+	err := q.f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		s, err := tx.Fanout(q.room, q.peer)
+		if err != nil || q.acked != s.Sent || s.Acked == s.Sent {
+			return err
+		}
+		s.Acked = s.Sent
+		return tx.PutFanout(*s)
+	})
+	if err == nil {
+		q.acked = 0
+	}
+	return err
 }
 
 func (q *queue) stop() {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"hubbub/internal/failpoint"
 	"hubbub/internal/room"
 	"hubbub/mimi"
 )
@@ -105,6 +106,13 @@ func (c *Client) Update(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, b
 // SubmitMessage sends an application message to the room's hub.
 func (c *Client) SubmitMessage(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
 	return c.post(ctx, to, mimi.EndpointSubmitMessage, string(uri), body)
+}
+
+// SubmitBatch sends several writes to a hub in one request: a mimi.BatchRequest,
+// answered by a mimi.BatchResponse. A hub that does not offer it gives a Problem
+// with status 501.
+func (c *Client) SubmitBatch(ctx context.Context, to mimi.Domain, body []byte) ([]byte, error) {
+	return c.post(ctx, to, mimi.EndpointSubmitBatch, string(to), body)
 }
 
 // GroupInfo asks the room's hub for what an external commit needs.
@@ -209,8 +217,11 @@ func (c *Client) endpointURL(ctx context.Context, p *peer, out outgoing) (string
 // variables are all the names under which a peer may expect the identifier
 // (DIR-6).
 func variables(e mimi.Endpoint, id string) map[string]string {
-	if e == mimi.EndpointKeyMaterial {
+	switch e {
+	case mimi.EndpointKeyMaterial:
 		return map[string]string{mimi.VarTargetUser: id, mimi.VarTargetDomain: string(mimi.UserURI(id).Domain())}
+	case mimi.EndpointSubmitBatch:
+		return map[string]string{mimi.VarDomain: id}
 	}
 	return map[string]string{mimi.VarRoomID: id}
 }
@@ -235,10 +246,12 @@ func (c *Client) send(ctx context.Context, p *peer, out outgoing, url string) (i
 	if out.body != nil {
 		req.Header.Set("Content-Type", contentType)
 	}
+	failpoint.Hit("fed.ask ", string(out.endpoint))
 	res, body, err := c.roundTrip(p, req)
 	if err != nil {
 		return 0, nil, err
 	}
+	failpoint.Hit("fed.asked ", string(out.endpoint))
 	return res.StatusCode, body, nil
 }
 

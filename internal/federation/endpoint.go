@@ -53,6 +53,7 @@ var endpoints = map[mimi.Endpoint]endpoint{
 	mimi.EndpointNotify:        {http.MethodPost, 8 * mib, (*Server).notify},
 	mimi.EndpointGroupInfo:     {http.MethodPost, 64 * kib, (*Server).groupInfo},
 	mimi.EndpointSnapshot:      {http.MethodGet, 0, (*Server).snapshot},
+	mimi.EndpointSubmitBatch:   {http.MethodPost, 8 * mib, (*Server).submitBatch},
 }
 
 // ownDirectory is the document we publish.
@@ -91,6 +92,14 @@ func (s *Server) update(c *call) ([]byte, error) {
 
 func (s *Server) submitMessage(c *call) ([]byte, error) {
 	return c.withRoom(s.cfg.Roles.SubmitMessage)
+}
+
+// submitBatch serves a batch for rooms of ours, whose domain ends the path.
+func (s *Server) submitBatch(c *call) ([]byte, error) {
+	if c.id != string(s.cfg.Domain) {
+		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNotFound, "the batch is meant for another hub")
+	}
+	return s.cfg.Roles.SubmitBatch(c.req.Context(), c.peer, c.body)
 }
 
 func (s *Server) groupInfo(c *call) ([]byte, error) {

@@ -68,6 +68,10 @@ func (f *fakeRoles) SubmitMessage(_ context.Context, peer mimi.Domain, uri mimi.
 	return f.note("submitMessage %s %s %s", peer, uri, body)
 }
 
+func (f *fakeRoles) SubmitBatch(_ context.Context, peer mimi.Domain, body []byte) ([]byte, error) {
+	return f.note("submitBatch %s %s", peer, body)
+}
+
 func (f *fakeRoles) Notify(_ context.Context, peer mimi.Domain, uri mimi.RoomURI, pos *room.Pos, body []byte) error {
 	_, err := f.note("notify %s %s %v %s", peer, uri, pos, body)
 	return err

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hubbub/internal/failpoint"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -32,6 +33,8 @@ type Roles interface {
 	KeyMaterial(ctx context.Context, peer mimi.Domain, target mimi.UserURI, body []byte) ([]byte, error)
 	Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error)
 	SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error)
+	// SubmitBatch gets a mimi.BatchRequest and answers with a mimi.BatchResponse.
+	SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) ([]byte, error)
 	// Notify gets the position the hub states for the last entry, nil if none.
 	Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos *room.Pos, body []byte) error
 	GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error)
@@ -175,6 +178,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(status)
 	w.Write(body) // an error means the peer went away; it will ask again
+	failpoint.Hit("fed.answered ", r.URL.Path)
 }
 
 // answer checks everything that can be checked without the body, cheapest first,
@@ -213,7 +217,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) ([]byte, int, er
 	if c.body, err = readBody(r, ep.maxBytes); err != nil {
 		return nil, 0, err
 	}
+	failpoint.Hit("fed.serve ", path)
 	body, err := ep.serve(s, c)
+	failpoint.Hit("fed.served ", path)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -46,6 +46,55 @@ func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submi
 	return stored, nil
 }
 
+// EnqueueAll is Enqueue for several writes of one client to one room, in order:
+// all of them or none. After an error each may be tried by itself.
+func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]store.Submission, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	senders := map[mimi.UserURI]bool{}
+	for i := range list {
+		s := &list[i]
+		s.Hub, s.State, s.EnqueuedAt = s.Room.Domain(), store.Queued, f.nowMS()
+		var sender mimi.UserURI
+		var err error
+		if s.MessageHash, sender, err = inspect(*s); err != nil {
+			return nil, err
+		}
+		if s.Hub == f.cfg.Domain || s.Room != list[0].Room || s.Client != list[0].Client {
+			return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "the room is not one followed here")
+		}
+		senders[sender] = true
+	}
+	var stored []store.Submission
+	err := f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
+		for sender := range senders {
+			if err := checkOwner(tx, list[0], sender); err != nil {
+				return err
+			}
+		}
+		if stored, err = tx.EnqueueAll(list); err == nil {
+			f.outbox.insertAll(stored, false)
+		}
+		return err
+	})
+	if errors.Is(err, store.ErrUnknownOutcome) {
+		for i := range stored {
+			err = f.settle(ctx, list[i], &stored[i], err)
+		}
+		return nil, err // asked again, one by one, the client gets what is stored
+	}
+	if err != nil {
+		for _, s := range stored {
+			f.outbox.settle(s, false)
+		}
+		return nil, err
+	}
+	f.outbox.insertAll(stored, true)
+	f.cfg.WakeClient(list[0].Client)
+	return stored, nil
+}
+
 // settle tells the outbox what became of the row it was shown inside the
 // transaction. After an unknown outcome the store is asked.
 func (f *Follower) settle(ctx context.Context, s store.Submission, stored *store.Submission, err error) error {
@@ -81,10 +130,10 @@ func checkOwner(tx store.Tx, s store.Submission, sender mimi.UserURI) error {
 	if sender != "" && sender != c.User {
 		return mimi.NewProblem(http.StatusForbidden, "identity-mismatch", "the sender is another user")
 	}
-	if _, err := tx.Room(s.Room); errors.Is(err, store.ErrNotFound) {
-		return mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
-	} else if err != nil {
+	if known, err := tx.HasRoom(s.Room); err != nil {
 		return err
+	} else if !known {
+		return mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
 	}
 	return nil
 }

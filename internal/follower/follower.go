@@ -31,6 +31,13 @@ type Remote interface {
 	Snapshot(ctx context.Context, hub mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error)
 }
 
+// Batcher sends several writes to a hub in one request: a mimi.BatchRequest,
+// answered by a mimi.BatchResponse. A *mimi.Problem of status 501 says that the
+// hub does not offer it.
+type Batcher interface {
+	SubmitBatch(ctx context.Context, hub mimi.Domain, body []byte) ([]byte, error)
+}
+
 // Config is what a Follower needs. Zero values of the optional fields mean the
 // default in brackets.
 type Config struct {
@@ -38,6 +45,7 @@ type Config struct {
 	Store  store.Store
 	Env    *room.Env
 	Remote Remote
+	Batch  Batcher // nil = writes are sent one by one
 
 	Wake       func(mimi.RoomURI)   // a replica has grown; must not block
 	WakeClient func(mimi.ClientURI) // a client's submission or Welcome changed; must not block
@@ -89,7 +97,8 @@ func New(cfg Config) *Follower {
 		gates: &gates{jitter: cfg.Jitter, byPeer: map[mimi.Domain]*gate{}},
 		rooms: map[mimi.RoomURI]*replica{},
 	}
-	f.outbox = &outbox{f: f, slots: make(chan struct{}, cfg.MaxInFlight), lanes: map[laneKey]*lane{}}
+	f.outbox = &outbox{f: f, slots: make(chan struct{}, cfg.MaxInFlight), lanes: map[laneKey]*lane{},
+		single: map[mimi.Domain]time.Time{}, awaited: map[[32]byte]awaited{}}
 	return f
 }
 

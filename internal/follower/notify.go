@@ -240,10 +240,8 @@ func (n *notification) write(ctx context.Context) error {
 				return err
 			}
 		}
-		for _, a := range n.appends {
-			if err := tx.Append(a); err != nil {
-				return err
-			}
+		if err := tx.AppendAll(n.appends); err != nil {
+			return err
 		}
 		for _, w := range n.welcomes {
 			if err := tx.PutInWelcome(w); err != nil {
@@ -259,6 +257,7 @@ func (n *notification) write(ctx context.Context) error {
 		n.replica.start = n.created.rec.Start
 		n.f.keep(n.uri, n.replica)
 	}
+	n.f.outbox.arrived(n.appends)
 	n.f.cfg.Wake(n.uri)
 	for _, w := range n.welcomes {
 		n.f.cfg.WakeClient(w.Client)

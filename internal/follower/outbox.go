@@ -26,6 +26,9 @@ type outbox struct {
 	ctx     context.Context // of run; nil while it is not running
 	workers sync.WaitGroup
 	lanes   map[laneKey]*lane
+	single  map[mimi.Domain]time.Time // hubs that take no batches, asked again after this
+	awaited map[[32]byte]awaited      // accepted writes whose entry has not come, by message
+	sweeper bool                      // a goroutine is in sweep
 }
 
 type laneKey struct {
@@ -39,6 +42,11 @@ type lane struct {
 	items   []item // ascending by id
 	running bool
 	ready   chan struct{} // closed when the head's commit has been decided
+
+	// Owned by the worker.
+	refusedID uint64 // the item that refusals counts for
+	refusals  int    // 4xx answers to it in a batch
+	troubles  int    // batches in a row that decided nothing
 }
 
 // item is one submission. It enters its lane inside the store transaction that
@@ -96,6 +104,29 @@ func (o *outbox) load(ctx context.Context) error {
 func (o *outbox) insert(s store.Submission, durable bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	l := o.put(s, durable)
+	o.nudge(l)
+	o.start(l)
+}
+
+// insertAll is insert for several of one client, skipping those not to be sent.
+func (o *outbox) insertAll(list []store.Submission, durable bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var l *lane
+	for _, s := range list {
+		if s.State == store.Queued && s.Accepted == 0 {
+			l = o.put(s, durable)
+		}
+	}
+	if l != nil {
+		o.nudge(l)
+		o.start(l)
+	}
+}
+
+// put is the part of insert that changes the lane. o.mu is held.
+func (o *outbox) put(s store.Submission, durable bool) *lane {
 	key := laneKey{s.Client, s.Hub}
 	l := o.lanes[key]
 	if l == nil {
@@ -110,8 +141,7 @@ func (o *outbox) insert(s store.Submission, durable bool) {
 	} else {
 		l.items = slices.Insert(l.items, i, item{s.ID, durable})
 	}
-	o.nudge(l)
-	o.start(l)
+	return l
 }
 
 // settle says whether the transaction that wrote a submission took effect.
@@ -153,14 +183,23 @@ func (o *outbox) work(ctx context.Context, l *lane) {
 		if !ok {
 			return
 		}
-		if err := o.send(ctx, l, id); err != nil {
-			o.mu.Lock()
+		done := []uint64{id}
+		var err error
+		if o.batches(l) {
+			done, err = o.sendBatch(ctx, l, id)
+		} else {
+			err = o.send(ctx, l, id)
+		}
+		o.mu.Lock()
+		if err != nil {
 			l.running = false
 			o.mu.Unlock()
 			return // ctx is done
 		}
-		o.mu.Lock()
-		l.items = slices.DeleteFunc(l.items, func(it item) bool { return it.id == id })
+		l.items = slices.DeleteFunc(l.items, func(it item) bool {
+			_, found := slices.BinarySearch(done, it.id)
+			return found
+		})
 		o.mu.Unlock()
 	}
 }
@@ -255,7 +294,7 @@ func (o *outbox) attempt(ctx context.Context, id uint64) (a attempt) {
 	if a.cause != nil || a.sub == nil {
 		return a
 	}
-	if o.f.nowMS() > a.sub.EnqueuedAt+uint64(o.f.cfg.Retention.Milliseconds()) {
+	if o.expired(*a.sub) {
 		a.verdict = &verdict{state: store.Expired, reason: "expired"}
 		return a
 	}
@@ -271,6 +310,11 @@ func (o *outbox) attempt(ctx context.Context, id uint64) (a attempt) {
 	}
 	a.verdict, a.cause = judge(a.sub.Kind, answer)
 	return a
+}
+
+// expired says whether a submission has waited too long to be sent.
+func (o *outbox) expired(s store.Submission) bool {
+	return o.f.nowMS() > s.EnqueuedAt+uint64(o.f.cfg.Retention.Milliseconds())
 }
 
 // pause sleeps, or returns early when ctx ends.

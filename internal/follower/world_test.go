@@ -88,7 +88,7 @@ func (p *provider) start() {
 	jitter := func(max time.Duration) time.Duration { return max }
 	live := services{store: s, fanout: fanout.New(fanout.Config{Store: s, Sender: p, Jitter: jitter})}
 	live.hub = hub.New(hub.Config{Domain: p.domain, Store: s, Env: env, SignatureKey: p.key, Shipper: live.fanout, Wake: live.fanout.Wake})
-	live.follower = follower.New(follower.Config{Domain: p.domain, Store: s, Env: env, Remote: p, Jitter: jitter})
+	live.follower = follower.New(follower.Config{Domain: p.domain, Store: s, Env: env, Remote: p, Batch: p, Jitter: jitter})
 	live.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: s, Verifier: env.Verifier, Remote: p})
 	p.mu.Lock()
 	p.services = live
@@ -155,6 +155,14 @@ func (p *provider) SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi
 func (p *provider) Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) (answer []byte, err error) {
 	err = p.call(peer, func(to *services) (err error) {
 		answer, err = to.hub.Update(ctx, p.domain, uri, body)
+		return err
+	})
+	return answer, err
+}
+
+func (p *provider) SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) (answer []byte, err error) {
+	err = p.call(peer, func(to *services) (err error) {
+		answer, err = to.hub.SubmitBatch(ctx, p.domain, body)
 		return err
 	})
 	return answer, err

@@ -21,10 +21,14 @@ import (
 	"hubbub/mls"
 )
 
-// Shipper is told about followers whose queue has just been written, and about
-// nothing else: growth of a log is announced through Config.Wake.
+// Shipper is told about followers whose queue has just been written or may be:
+// that a log has grown is announced through Config.Wake.
 type Shipper interface {
 	Follow(uri mimi.RoomURI, peer mimi.Domain)
+	// Extend is called in the transaction that appends the entries (from, to],
+	// size octets of messages: followers that have everything up to from may be
+	// given them as their next batch.
+	Extend(tx store.Tx, uri mimi.RoomURI, from, to uint64, size int) error
 }
 
 // Config is what a Hub needs.
@@ -54,6 +58,8 @@ type Hub struct {
 
 // hosted is a room in memory. A nil state has to be loaded from the store.
 type hosted struct {
+	line line
+
 	mu        sync.Mutex // held from Step until the transaction is durable
 	state     *room.State
 	followers map[mimi.Domain]bool // every pair in the store; true = it still gets entries
@@ -89,15 +95,7 @@ func (h *Hub) lock(ctx context.Context, uri mimi.RoomURI) (*hosted, error) {
 	if uri.Domain() != h.cfg.Domain {
 		return nil, errNoRoom()
 	}
-	h.mu.Lock()
-	r := h.rooms[uri]
-	if r == nil {
-		h.evict()
-		r = &hosted{}
-		h.rooms[uri] = r
-	}
-	h.mu.Unlock()
-
+	r := h.hosted(uri)
 	r.mu.Lock()
 	if r.state != nil {
 		return r, nil
@@ -111,6 +109,19 @@ func (h *Hub) lock(ctx context.Context, uri mimi.RoomURI) (*hosted, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// hosted finds or makes the place of a room in memory.
+func (h *Hub) hosted(uri mimi.RoomURI) *hosted {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rooms[uri]
+	if r == nil {
+		h.evict()
+		r = &hosted{}
+		h.rooms[uri] = r
+	}
+	return r
 }
 
 // maxRooms bounds how many rooms are held in memory.

@@ -40,11 +40,17 @@ type bench struct {
 type faulty struct {
 	store.Store
 	lose, keep bool
+	before     func() // runs at the next Update
+	calls      int    // of Update
 }
 
 func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 	lose, keep := f.lose, f.keep
 	f.lose, f.keep = false, false
+	f.calls++
+	if f.before != nil {
+		f.before()
+	}
 	if lose {
 		return store.ErrUnknownOutcome
 	}

@@ -14,24 +14,22 @@ import (
 // Submit decides on an application message and returns the body of the answer.
 // Errors are *mimi.Problem or failures of our own, after which the peer asks
 // again. peer is authenticated; for our own clients it is our domain.
-func (h *Hub) Submit(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+func (h *Hub) Submit(_ context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
 	in, err := room.ParseSubmission(peer, body)
 	if err != nil {
 		return nil, err
 	}
-	w := write{hub: h, peer: peer, uri: uri, in: in, hash: in.MessageHash(), answers: submitAnswers{}}
-	return w.run(ctx)
+	return newWrite(h, peer, uri).submission(in).post()
 }
 
 // Update decides on a commit or on a bundle of proposals and returns the body of
 // the answer. Errors are as for Submit.
-func (h *Hub) Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
+func (h *Hub) Update(_ context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
 	in, err := room.ParseHandshake(peer, body)
 	if err != nil {
 		return nil, err
 	}
-	w := write{hub: h, peer: peer, uri: uri, in: in, hash: in.MessageHash(), answers: updateAnswers{in}}
-	return w.run(ctx)
+	return newWrite(h, peer, uri).handshake(in).post()
 }
 
 // write is one write to a room on its way.
@@ -40,9 +38,39 @@ type write struct {
 	peer    mimi.Domain
 	uri     mimi.RoomURI
 	in      room.Input
+	message bool // an application message
 	hash    [32]byte
 	answers answers
+	ahead   *write  // the one before it in its batch; nil = none
 	room    *hosted // locked
+
+	// Owned by whoever decides on it until done is closed.
+	done     chan struct{}
+	settled  bool
+	deferred bool // decided on after its batch; what stands behind it waits too
+	refused  bool // by the rules
+	answer   []byte
+	err      error
+}
+
+func newWrite(h *Hub, peer mimi.Domain, uri mimi.RoomURI) *write {
+	return &write{hub: h, peer: peer, uri: uri, done: make(chan struct{})}
+}
+
+func (w *write) submission(in *room.Submission) *write {
+	w.in, w.message, w.hash, w.answers = in, true, in.MessageHash(), submitAnswers{}
+	return w
+}
+
+func (w *write) handshake(in *room.Handshake) *write {
+	w.in, w.hash, w.answers = in, in.MessageHash(), updateAnswers{in}
+	return w
+}
+
+// post has the room decide on the write and waits for the answer.
+func (w *write) post() ([]byte, error) {
+	w.hub.post(w.uri, []*write{w})
+	return w.answer, w.err
 }
 
 // answers makes the bodies of one endpoint. They depend on nothing but what is
@@ -54,15 +82,8 @@ type answers interface {
 	repeats(entry *store.Entry) bool
 }
 
+// run decides on the write by itself. The room is locked.
 func (w *write) run(ctx context.Context) ([]byte, error) {
-	var err error
-	if w.room, err = w.hub.lock(ctx, w.uri); err != nil {
-		return nil, err
-	}
-	defer w.room.mu.Unlock()
-	if !w.room.knows(w.hub.cfg.Domain, w.peer) {
-		return nil, errNoRoom()
-	}
 	answer, err := w.decide(ctx)
 	if errors.Is(err, store.ErrConflict) { // another writer: look again, once
 		if w.room.state == nil {
@@ -96,6 +117,7 @@ func (w *write) decide(ctx context.Context) ([]byte, error) {
 	}
 	a := accepted{hub: w.hub, room: w.room, next: next, eff: &eff}
 	if refusal, err := a.store(ctx); refusal != nil {
+		w.refused = true
 		return w.answers.refused(refusal)
 	} else if errors.Is(err, store.ErrExists) {
 		return w.repeatOr(ctx, &room.Effects{Refusal: &room.Refusal{
@@ -118,6 +140,7 @@ func (w *write) repeatOr(ctx context.Context, eff *room.Effects) ([]byte, error)
 	if eff.Refusal.Code == room.FrozenRoom {
 		return nil, mimi.NewProblem(http.StatusServiceUnavailable, "room-frozen", "the room is frozen")
 	}
+	w.refused = true
 	return w.answers.refused(eff.Refusal)
 }
 
@@ -164,6 +187,9 @@ func (a *accepted) store(ctx context.Context) (*room.Refusal, error) {
 	err = a.hub.commit(context.WithoutCancel(ctx), a.room, a.next, func(tx store.Tx) error {
 		if err := tx.Append(a.row); err != nil {
 			return err
+		}
+		if a.eff.Entry.Kind == room.KindApplication {
+			return a.hub.extend(tx, prev.Pos, a.next.Pos, []store.Append{a.row})
 		}
 		return a.writeFollowers(tx)
 	})

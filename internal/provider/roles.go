@@ -30,6 +30,10 @@ func (r *roles) SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi.Ro
 	return r.hub.Submit(ctx, peer, uri, body)
 }
 
+func (r *roles) SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) ([]byte, error) {
+	return r.hub.SubmitBatch(ctx, peer, body)
+}
+
 func (r *roles) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos *room.Pos, body []byte) error {
 	return r.follower.Notify(ctx, peer, uri, pos, body)
 }
@@ -62,6 +66,13 @@ func (h *hubs) Update(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, bod
 		return h.own.Update(ctx, h.domain, uri, body)
 	}
 	return h.remote.Update(ctx, to, uri, body)
+}
+
+func (h *hubs) SubmitBatch(ctx context.Context, to mimi.Domain, body []byte) ([]byte, error) {
+	if to == h.domain {
+		return h.own.SubmitBatch(ctx, h.domain, body)
+	}
+	return h.remote.SubmitBatch(ctx, to, body)
 }
 
 func (h *hubs) Snapshot(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error) {

@@ -231,6 +231,8 @@ type Client struct {
 type ReadTx interface {
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
+	// HasRoom says whether there is such a room.
+	HasRoom(uri mimi.RoomURI) (bool, error)
 	// Rooms lists all rooms, by URI.
 	Rooms() ([]RoomRecord, error)
 	// RoomsOfUser lists the rooms in whose participant list the user is or
@@ -265,6 +267,8 @@ type ReadTx interface {
 	// QueuedSubmissions lists what is still to be sent (Queued, Accepted == 0)
 	// in ID order, at most limit with ID > afterID.
 	QueuedSubmissions(afterID uint64, limit int) ([]Submission, error)
+	// QueuedOf is QueuedSubmissions for one client and one hub.
+	QueuedOf(client mimi.ClientURI, hub mimi.Domain, afterID uint64, limit int) ([]Submission, error)
 	// Submissions lists a client's submissions with Rev > afterRev, by Rev.
 	Submissions(client mimi.ClientURI, afterRev uint64) ([]Submission, error)
 	// Submission finds one by the client's own id.
@@ -326,6 +330,10 @@ type Tx interface {
 
 	// PutFanout creates or rewrites a fanout state.
 	PutFanout(f FanoutState) error
+	// ExtendFanout sets Acked to from and Sent to to for a follower whose Sent
+	// is from, whose Acked is at least acked, and that is neither parked nor
+	// at its end. Others are left as they are.
+	ExtendFanout(uri mimi.RoomURI, peer mimi.Domain, acked, from, to uint64) error
 	// PutOutWelcome stores a Welcome for a follower. Repeats are ignored.
 	PutOutWelcome(w OutWelcome) error
 	// DeleteOutWelcomes drops those with Seq <= upTo.

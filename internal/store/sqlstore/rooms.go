@@ -29,6 +29,11 @@ func (t *readTx) Room(uri mimi.RoomURI) (*store.RoomRecord, error) {
 	return &rooms[0], nil
 }
 
+func (t *readTx) HasRoom(uri mimi.RoomURI) (bool, error) {
+	_, known, err := t.knownRoom(uri)
+	return known, err
+}
+
 func (t *readTx) Rooms() ([]store.RoomRecord, error) {
 	return list(t.s, scanRoom, selectRoom+"ORDER BY r.uri")
 }

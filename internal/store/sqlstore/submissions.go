@@ -24,6 +24,12 @@ func (t *readTx) QueuedSubmissions(afterID uint64, limit int) ([]store.Submissio
 		"WHERE state = 1 AND accepted = 0 AND id > $1 ORDER BY id LIMIT $2", ordinal(afterID), max(limit, 0))
 }
 
+func (t *readTx) QueuedOf(client mimi.ClientURI, hub mimi.Domain, afterID uint64, limit int) ([]store.Submission, error) {
+	return list(t.s, scanSubmission, selectSubmission+
+		"WHERE state = 1 AND accepted = 0 AND id > $1 AND client = $2 AND hub = $3 ORDER BY id LIMIT $4",
+		ordinal(afterID), string(client), string(hub), max(limit, 0))
+}
+
 func (t *readTx) Submissions(client mimi.ClientURI, afterRev uint64) ([]store.Submission, error) {
 	return list(t.s, scanSubmission, selectSubmission+
 		"WHERE client = $1 AND rev > $2 ORDER BY rev", string(client), ordinal(afterRev))

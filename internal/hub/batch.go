@@ -1,0 +1,76 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"hubbub/internal/room"
+	"hubbub/mimi"
+)
+
+// SubmitBatch decides on the writes of a mimi.BatchRequest and returns the body
+// of the answer. Rooms do not wait for each other. Errors are as for Submit and
+// concern the batch as a whole; what became of each write is in the answer.
+func (h *Hub) SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) ([]byte, error) {
+	req, err := mimi.ParseBatchRequest(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	writes := make([]*write, len(req.Items))
+	byRoom, last := map[mimi.RoomURI][]*write{}, map[mimi.RoomURI]*write{}
+	for i, it := range req.Items {
+		w := h.parse(peer, it)
+		w.ahead, last[it.Room], writes[i] = last[it.Room], w, w
+		if !w.settled {
+			byRoom[it.Room] = append(byRoom[it.Room], w)
+		}
+	}
+	var rooms sync.WaitGroup
+	for uri, list := range byRoom {
+		rooms.Go(func() { h.post(uri, list) })
+	}
+	rooms.Wait()
+	res := &mimi.BatchResponse{Answers: make([]mimi.BatchAnswer, len(writes))}
+	for i, w := range writes {
+		res.Answers[i] = h.batchAnswer(w)
+	}
+	return res.Marshal()
+}
+
+// parse makes a write of one item; what does not decode is settled at once.
+func (h *Hub) parse(peer mimi.Domain, it mimi.BatchItem) *write {
+	w := newWrite(h, peer, it.Room)
+	if it.Kind == mimi.BatchUpdate {
+		in, err := room.ParseHandshake(peer, it.Body)
+		if err != nil {
+			w.settle(nil, err)
+			return w
+		}
+		return w.handshake(in)
+	}
+	in, err := room.ParseSubmission(peer, it.Body)
+	if err != nil {
+		w.settle(nil, err)
+		return w
+	}
+	return w.submission(in)
+}
+
+// batchAnswer is what a write's own endpoint would have said.
+func (h *Hub) batchAnswer(w *write) mimi.BatchAnswer {
+	if w.err == nil {
+		return mimi.BatchAnswer{Status: http.StatusOK, Body: w.answer}
+	}
+	var p *mimi.Problem
+	if !errors.As(w.err, &p) {
+		h.cfg.Log.Error("hub: could not carry out a write", "cause", w.err)
+		p = mimi.NewProblem(http.StatusServiceUnavailable, mimi.CodeUnavailable, "the write was not carried out; try again later")
+		p.RetryAfter = time.Second
+	}
+	after := min(p.RetryAfter.Milliseconds(), math.MaxUint32)
+	return mimi.BatchAnswer{Status: uint16(p.Status), RetryAfter: uint32(max(after, 0)), Body: p.Body()}
+}
