@@ -212,7 +212,11 @@ func (b *batch) mergeOwn(r *room, f *mimi.FanoutMessage) error {
 	if r.group != nil {
 		before = r.group.Public()
 	}
-	r.group, r.pending, r.phase, r.leaving = p.commit.Merge(), nil, phaseMember, false
+	next, err := r.follow(p.commit)
+	if err != nil {
+		return b.distrust(r, r.pos.Seq, fmt.Errorf("own commit: %w", err))
+	}
+	r.group, r.pending, r.phase, r.leaving = next, nil, phaseMember, false
 	b.settled[p.txn] = outcome{}
 	if _, err := b.tx.Exec("DELETE FROM outbox WHERE txn = ?", p.txn); err != nil {
 		return err
@@ -228,6 +232,16 @@ func (b *batch) mergeOwn(r *room, f *mimi.FanoutMessage) error {
 		return err
 	}
 	return b.encryptWaiting(r)
+}
+
+// follow is the group in the epoch that our own commit began. What this device
+// has read while the commit was under way stays read: a message of the old epoch
+// that comes once more is a replay.
+func (r *room) follow(own *mls.PendingCommit) (*mls.Group, error) {
+	if own.Base() == nil { // an external join: there is no old epoch of ours
+		return own.Merge(), nil
+	}
+	return own.MergeFrom(r.group)
 }
 
 // removed forgets a group this device is no longer in: its secrets go with the
