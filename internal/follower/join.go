@@ -13,6 +13,7 @@ import (
 
 // start is a replica about to be created.
 type start struct {
+	state        room.State
 	rec          store.RoomRecord
 	history      []room.Change
 	participants []room.Participant
@@ -20,7 +21,7 @@ type start struct {
 }
 
 func (s *start) write(tx store.Tx) error {
-	return tx.CreateRoom(s.rec, s.history, s.participants, s.joined)
+	return record.Create(tx, &s.state, s.rec, s.history, s.participants, s.joined)
 }
 
 // keep remembers a replica that has just come to exist.
@@ -91,7 +92,7 @@ func (n *notification) begin() error {
 	}
 	n.next = state
 	n.created = &start{
-		rec: rec, history: n.snapshot.History, participants: state.Participants(),
+		state: state, rec: rec, history: n.snapshot.History, participants: state.Participants(),
 		joined: record.Joined(n.f.cfg.Domain, &state, members),
 	}
 	return nil

@@ -3,9 +3,7 @@ package hub
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"hubbub/internal/record"
@@ -47,7 +45,7 @@ func (h *Hub) Create(ctx context.Context, client mimi.ClientURI, req CreateReque
 		return err
 	}
 	err = h.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
-		return create(tx, rec, s.Group().GroupID(), &eff, record.Joined(h.cfg.Domain, &s, eff.Joined))
+		return create(tx, rec, &s, &eff, record.Joined(h.cfg.Domain, &s, eff.Joined))
 	})
 	if errors.Is(err, store.ErrExists) {
 		return h.createdBefore(ctx, req)
@@ -80,11 +78,11 @@ func (h *Hub) ownSender(s *room.State) (sender mls.ExternalSender, ok bool) {
 
 // create writes the rows of a new room. A group id belongs to one room for ever
 // (MLSD-23).
-func create(tx store.Tx, rec store.RoomRecord, groupID []byte, eff *room.Effects, joined []store.Membership) error {
-	if err := tx.CreateRoom(rec, eff.Changes, eff.Participants, joined); err != nil {
+func create(tx store.Tx, rec store.RoomRecord, s *room.State, eff *room.Effects, joined []store.Membership) error {
+	if err := record.Create(tx, s, rec, eff.Changes, eff.Participants, joined); err != nil {
 		return err
 	}
-	key := groupKey(groupID)
+	key := record.GroupKey(s.Group().GroupID())
 	switch _, err := tx.Meta(key); {
 	case err == nil:
 		return mimi.NewProblem(http.StatusConflict, mimi.CodeConflict, "the group id is in use")
@@ -92,10 +90,6 @@ func create(tx store.Tx, rec store.RoomRecord, groupID []byte, eff *room.Effects
 		return err
 	}
 	return tx.PutMeta(key, []byte(rec.URI))
-}
-
-func groupKey(groupID []byte) string {
-	return fmt.Sprintf("group/%x", sha256.Sum256(groupID))
 }
 
 // createdBefore tells a repeat from an attempt to take a name that is in use.

@@ -3,6 +3,9 @@
 package record
 
 import (
+	"crypto/sha256"
+	"fmt"
+
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -60,4 +63,37 @@ func Room(s *room.State) (store.RoomRecord, error) {
 		URI: s.Room, Hub: s.Hub, Head: s.Pos, Start: s.Pos,
 		LastTimestamp: s.LastTimestamp, Epoch: s.Epoch(), State: encoded,
 	}, err
+}
+
+// Keys of what is kept beside a room's rows, by Meta.
+const (
+	startKey      = "start/"      // the room where its log here begins: an encoded room.Snapshot
+	checkpointKey = "checkpoint/" // the newest signed checkpoint of its hub
+)
+
+// StartKey is where the room is kept as it stood at the start of its log here, so
+// that everything that follows from the log can be rebuilt.
+func StartKey(uri mimi.RoomURI) string { return startKey + string(uri) }
+
+// CheckpointKey is where the newest signed checkpoint of a room is kept.
+func CheckpointKey(uri mimi.RoomURI) string { return checkpointKey + string(uri) }
+
+// GroupKey is where a hub keeps which of its rooms a group id belongs to.
+func GroupKey(groupID []byte) string { return fmt.Sprintf("group/%x", sha256.Sum256(groupID)) }
+
+// Create stores a new room: rec with its first projections, and the state and
+// history that its log here starts from.
+func Create(tx store.Tx, s *room.State, rec store.RoomRecord, history []room.Change, participants []room.Participant, joined []store.Membership) error {
+	if err := tx.CreateRoom(rec, history, participants, joined); err != nil {
+		return err
+	}
+	snap, err := room.NewSnapshot(s, history)
+	if err != nil {
+		return err
+	}
+	encoded, err := snap.Encode()
+	if err != nil {
+		return err
+	}
+	return tx.PutMeta(StartKey(rec.URI), encoded)
 }

@@ -1,0 +1,6 @@
+package heads
+
+import "time"
+
+// wait passes time in a synctest bubble.
+func wait(d time.Duration) { <-time.After(d) }
