@@ -78,7 +78,7 @@ func decodeGroup(r *wire.Reader, version uint16, cfg *Config) *Group {
 		return nil
 	}
 	var err error
-	if g.public, err = UnmarshalPublicGroup(public, cfg); err != nil {
+	if g.public, err = ownedPublicGroup(public, cfg); err != nil {
 		r.Fail(err)
 		return nil
 	}

@@ -22,7 +22,13 @@ func (p *PublicGroup) MarshalBinary() ([]byte, error) {
 // against the stored tree hash, but signatures are not verified again: the
 // storage is trusted. It returns ErrBadState. b may be reused afterwards.
 func UnmarshalPublicGroup(b []byte, cfg *Config) (*PublicGroup, error) {
-	r := wire.NewReader(append([]byte(nil), b...))
+	return ownedPublicGroup(append([]byte(nil), b...), cfg)
+}
+
+// ownedPublicGroup is UnmarshalPublicGroup for octets that nobody changes any
+// more.
+func ownedPublicGroup(b []byte, cfg *Config) (*PublicGroup, error) {
+	r := wire.NewReader(b)
 	p, err := decodePublicGroup(r, cfg)
 	if err != nil {
 		return nil, err
@@ -71,6 +77,7 @@ func decodePublicGroup(r *wire.Reader, cfg *Config) (*PublicGroup, error) {
 	if err := r.Err(); err != nil {
 		return nil, badState(err)
 	}
+	nodes.shareCapabilities()
 	p, err := newPublicGroup(context, nodes, tag, cfg)
 	if err != nil {
 		return nil, badState(err)

@@ -105,3 +105,39 @@ func union[T ~uint16](a, b []T) []T {
 	}
 	return sortedSet(slices.Concat(a, b))
 }
+
+// shareCapabilities lets leaves with equal lists share one copy. The nodes must
+// be freshly decoded: nobody else may hold them.
+func (t RatchetTree) shareCapabilities() {
+	lists := listCache{}
+	for _, n := range t {
+		if n == nil || n.Leaf == nil {
+			continue
+		}
+		c := &n.Leaf.Capabilities
+		c.Versions = shared(lists, c.Versions)
+		c.CipherSuites = shared(lists, c.CipherSuites)
+		c.Extensions = shared(lists, c.Extensions)
+		c.Proposals = shared(lists, c.Proposals)
+		c.Credentials = shared(lists, c.Credentials)
+	}
+}
+
+// listCache finds a list of any type by its octets.
+type listCache map[string]any
+
+// shared returns the list that was seen first among those equal to list.
+func shared[T ~uint16](c listCache, list []T) []T {
+	if len(list) > 64 {
+		return list // not a list of an honest client
+	}
+	var key [128]byte
+	for i, v := range list {
+		key[2*i], key[2*i+1] = byte(v>>8), byte(v)
+	}
+	if first, ok := c[string(key[:2*len(list)])].([]T); ok {
+		return first
+	}
+	c[string(key[:2*len(list)])] = list
+	return list
+}
