@@ -79,17 +79,33 @@ func readFrames(ctx context.Context, conn *websocket.Conn, frames chan<- *client
 		if err != nil {
 			return fmt.Errorf("sync stream: %w", err)
 		}
-		f := &clientpb.ServerFrame{}
-		if kind != websocket.MessageBinary || proto.Unmarshal(data, f) != nil {
-			return errors.New("sync stream: the provider sent something else than a frame")
+		if kind != websocket.MessageBinary {
+			return errNoFrame
 		}
-		select {
-		case frames <- f:
-		case <-ctx.Done():
-			return ctx.Err()
+		one := func(data []byte) error {
+			f := &clientpb.ServerFrame{}
+			if proto.Unmarshal(data, f) != nil {
+				return errNoFrame
+			}
+			select {
+			case frames <- f:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if conn.Subprotocol() == clientpb.SyncBatch {
+			err = clientpb.EachFrame(data, one)
+		} else {
+			err = one(data)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
+
+var errNoFrame = errors.New("sync stream: the provider sent something else than a frame")
 
 // keepAlive notices a connection that died without a word.
 func keepAlive(ctx context.Context, conn *websocket.Conn) error {
@@ -164,11 +180,13 @@ func (s *syncState) take(ctx context.Context, list []*clientpb.ServerFrame) erro
 		s.acks[room] = max(s.acks[room], seq)
 		s.unacked++
 	}
+	var forget []*clientpb.ClientFrame
 	for _, txn := range settled {
-		if err := s.send(ctx, &clientpb.ClientFrame{Frame: &clientpb.ClientFrame_AckSubmission{
-			AckSubmission: &clientpb.AckSubmission{Txn: txn}}}); err != nil {
-			return err
-		}
+		forget = append(forget, &clientpb.ClientFrame{Frame: &clientpb.ClientFrame_AckSubmission{
+			AckSubmission: &clientpb.AckSubmission{Txn: txn}}})
+	}
+	if err := s.send(ctx, forget...); err != nil {
+		return err
 	}
 	if live {
 		s.live = true
@@ -210,25 +228,50 @@ func (s *syncState) frame(b *batch, f *clientpb.ServerFrame, acks map[mimi.RoomU
 }
 
 func (s *syncState) sendAcks(ctx context.Context) error {
+	var list []*clientpb.ClientFrame
 	for room, seq := range s.acks {
-		if err := s.send(ctx, &clientpb.ClientFrame{Frame: &clientpb.ClientFrame_Ack{
-			Ack: &clientpb.Ack{Room: string(room), Seq: seq}}}); err != nil {
-			return err
-		}
+		list = append(list, &clientpb.ClientFrame{Frame: &clientpb.ClientFrame_Ack{
+			Ack: &clientpb.Ack{Room: string(room), Seq: seq}}})
+	}
+	if err := s.send(ctx, list...); err != nil {
+		return err
 	}
 	clear(s.acks)
 	s.unacked = 0
 	return nil
 }
 
-func (s *syncState) send(ctx context.Context, f *clientpb.ClientFrame) error {
-	data, err := proto.Marshal(f)
-	if err != nil {
-		return err
+// maxMessageOut keeps a message of several frames below what a provider reads.
+const maxMessageOut = 32 << 10
+
+func (s *syncState) send(ctx context.Context, list ...*clientpb.ClientFrame) error {
+	many := s.conn.Subprotocol() == clientpb.SyncBatch
+	var message []byte
+	for i, f := range list {
+		var err error
+		if many {
+			message, err = clientpb.AppendFrame(message, f)
+		} else {
+			message, err = proto.Marshal(f)
+		}
+		if err != nil {
+			return err
+		}
+		if many && i+1 < len(list) && len(message) < maxMessageOut {
+			continue
+		}
+		if err := s.write(ctx, message); err != nil {
+			return err
+		}
+		message = message[:0]
 	}
+	return nil
+}
+
+func (s *syncState) write(ctx context.Context, message []byte) error {
 	wctx, cancel := context.WithTimeout(ctx, pingDeadline)
 	defer cancel()
-	return s.conn.Write(wctx, websocket.MessageBinary, data)
+	return s.conn.Write(wctx, websocket.MessageBinary, message)
 }
 
 // goOnline notes that the device has caught up.

@@ -69,7 +69,7 @@ func (t *transport) dial(ctx context.Context) (*websocket.Conn, error) {
 	conn, res, err := websocket.Dial(ctx, t.base.JoinPath(clientpb.SyncPath).String(), &websocket.DialOptions{
 		HTTPClient:   t.ws,
 		HTTPHeader:   http.Header{"Authorization": {"Bearer " + t.token}},
-		Subprotocols: []string{clientpb.SyncProtocol},
+		Subprotocols: []string{clientpb.SyncBatch, clientpb.SyncProtocol},
 	})
 	if err != nil {
 		if res != nil && res.StatusCode == http.StatusUnauthorized {
@@ -77,7 +77,7 @@ func (t *transport) dial(ctx context.Context) (*websocket.Conn, error) {
 		}
 		return nil, fmt.Errorf("opening sync stream: %w", err)
 	}
-	if conn.Subprotocol() != clientpb.SyncProtocol {
+	if p := conn.Subprotocol(); p != clientpb.SyncBatch && p != clientpb.SyncProtocol {
 		conn.CloseNow()
 		return nil, errors.New("opening sync stream: the server speaks another protocol")
 	}

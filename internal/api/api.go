@@ -33,6 +33,13 @@ type Rooms interface {
 	KeyMaterial(ctx context.Context, client mimi.ClientURI, target mimi.UserURI, body []byte) ([]byte, error)
 }
 
+// Together is what Rooms may offer besides: SubmitAll makes several messages of
+// one client to one room durable in one step, in order, and posts them if the
+// room is ours. It takes all or none; after an error each may be tried alone.
+type Together interface {
+	SubmitAll(ctx context.Context, list []store.Submission) ([]store.Submission, error)
+}
+
 // Creator makes rooms that this provider hosts.
 type Creator interface {
 	// CreateRoom checks the signed GroupInfo of epoch 0 and its ratchet tree
@@ -70,7 +77,13 @@ type Config struct {
 	KeyPackages KeyPackages
 	Issuer      Issuer
 	// Peer says how another provider is doing; optional.
-	Peer     func(mimi.Domain) PeerStatus
+	Peer func(mimi.Domain) PeerStatus
+	// Deliveries says how far other providers have stored a room; optional.
+	Deliveries Deliveries
+	// Operations is what the operator may do besides; optional.
+	Operations Operations
+	// Limits bound what a user or a client may do; optional: none.
+	Limits   Limits
 	Notifier *Notifier
 	// CredentialRoots are the DER certificates that clients' credentials
 	// chain to.

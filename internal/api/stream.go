@@ -19,6 +19,7 @@ type stream struct {
 	c    *store.Client
 	conn *websocket.Conn
 	text bool // JSON text frames
+	many bool // several frames in one message
 	bell *wakeup
 
 	// Owned by the sender.
@@ -41,6 +42,7 @@ func newStream(s *Server, c *store.Client, conn *websocket.Conn) *stream {
 	return &stream{
 		s: s, c: c, conn: conn,
 		text:     conn.Subprotocol() == clientpb.SyncJSON,
+		many:     conn.Subprotocol() == clientpb.SyncBatch,
 		open:     map[string]bool{},
 		rooms:    map[mimi.RoomURI]*roomCursor{},
 		welcomed: map[welcome]bool{},
@@ -110,12 +112,7 @@ func (st *stream) deliver(ctx context.Context, p *page) error {
 		st.ackable[room] = max(st.ackable[room], seq)
 	}
 	st.mu.Unlock()
-	for _, f := range p.frames {
-		if err := st.write(ctx, f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return st.write(ctx, p.frames...)
 }
 
 // look collects, on one snapshot, what is new: rooms, then Welcomes and entries

@@ -24,22 +24,82 @@ func (s clientService) Submit(ctx context.Context, req *connect.Request[clientpb
 	}
 	out := &clientpb.SubmitResponse{}
 	blocked := map[string]bool{}
-	for _, n := range req.Msg.Submissions {
-		if blocked[n.GetRoom()] {
-			out.Results = append(out.Results, failed(refuse(connect.CodeUnavailable, clientpb.Reason_REASON_UNAVAILABLE,
-				"an earlier write to the room was not taken", "send both again")))
-			continue
+	for list := req.Msg.Submissions; len(list) > 0; {
+		n := 1
+		if !blocked[list[0].GetRoom()] {
+			if subs := s.submitTogether(ctx, list); len(subs) > 0 {
+				for _, sub := range subs {
+					out.Results = append(out.Results, s.taken(sub))
+				}
+				list = list[len(subs):]
+				continue
+			}
 		}
-		sub, err := s.submitOne(ctx, n)
-		if err != nil {
-			blocked[n.GetRoom()] = passing(err.Code())
-			out.Results = append(out.Results, failed(err))
-			continue
+		for ; n < len(list) && list[n].GetRoom() == list[0].GetRoom(); n++ {
 		}
-		out.Results = append(out.Results, &clientpb.SubmitResult{
-			Outcome: &clientpb.SubmitResult_Submission{Submission: s.submissionPB(sub)}})
+		for _, one := range list[:n] {
+			out.Results = append(out.Results, s.submitAlone(ctx, one, blocked))
+		}
+		list = list[n:]
 	}
 	return connect.NewResponse(out), nil
+}
+
+func (s clientService) taken(sub store.Submission) *clientpb.SubmitResult {
+	return &clientpb.SubmitResult{Outcome: &clientpb.SubmitResult_Submission{Submission: s.submissionPB(sub)}}
+}
+
+// submitAlone takes one write, unless an earlier one to its room has to come first.
+func (s clientService) submitAlone(ctx context.Context, n *clientpb.NewSubmission, blocked map[string]bool) *clientpb.SubmitResult {
+	if blocked[n.GetRoom()] {
+		return failed(refuse(connect.CodeUnavailable, clientpb.Reason_REASON_UNAVAILABLE,
+			"an earlier write to the room was not taken", "send both again"))
+	}
+	sub, err := s.submitOne(ctx, n)
+	if err != nil {
+		blocked[n.GetRoom()] = passing(err.Code())
+		return failed(err)
+	}
+	return s.taken(sub)
+}
+
+// submitTogether takes the messages at the front of a list that go to one room,
+// all in one transaction. If anything about them is not as usual it takes none,
+// and they go one by one.
+func (s clientService) submitTogether(ctx context.Context, list []*clientpb.NewSubmission) []store.Submission {
+	together, ok := s.Rooms.(Together)
+	if !ok {
+		return nil
+	}
+	c := caller(ctx)
+	var subs []store.Submission
+	var first *write
+	for _, n := range list {
+		if n.GetRoom() != list[0].GetRoom() || n.GetKind() != clientpb.SubmissionKind_SUBMISSION_KIND_MESSAGE {
+			break
+		}
+		sub, w, refused := newSubmission(c, n)
+		if refused != nil {
+			break
+		}
+		if first == nil {
+			first = w
+		}
+		subs = append(subs, sub)
+	}
+	if len(subs) < 2 {
+		return nil
+	}
+	// What is checked of a message is the same for all of one client and room.
+	err := s.Store.View(ctx, func(tx store.ReadTx) error { return checkWrite(tx, c, &subs[0], first) })
+	if err != nil {
+		return nil
+	}
+	stored, err := together.SubmitAll(ctx, subs)
+	if err != nil {
+		return nil
+	}
+	return stored
 }
 
 func failed(err *connect.Error) *clientpb.SubmitResult {

@@ -38,6 +38,7 @@ func (c *closing) Error() string { return c.reason }
 var (
 	errReplaced = &closing{closeReplaced, "a newer stream of this client took over"}
 	errStopping = &closing{websocket.StatusGoingAway, "the provider is stopping"}
+	errBadFrame = &closing{closeBadFrame, "not a client frame of the chosen subprotocol"}
 	errTooSlow  = &closing{closeTooSlow, "the client reads too slowly: reconnect, nothing is lost"}
 )
 
@@ -51,7 +52,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols: []string{clientpb.SyncProtocol, clientpb.SyncJSON},
+		Subprotocols: []string{clientpb.SyncBatch, clientpb.SyncProtocol, clientpb.SyncJSON},
 	})
 	if err != nil {
 		return // Accept has answered
@@ -107,16 +108,27 @@ func (st *stream) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var f clientpb.ClientFrame
-		if st.text {
-			err = protojson.Unmarshal(data, &f)
-		} else {
-			err = proto.Unmarshal(data, &f)
+		if (kind == websocket.MessageText) != st.text {
+			return errBadFrame
 		}
-		if err != nil || (kind == websocket.MessageText) != st.text {
-			return &closing{closeBadFrame, "not a client frame of the chosen subprotocol"}
+		one := func(data []byte) error {
+			var f clientpb.ClientFrame
+			if st.text {
+				err = protojson.Unmarshal(data, &f)
+			} else {
+				err = proto.Unmarshal(data, &f)
+			}
+			if err != nil {
+				return errBadFrame
+			}
+			return st.take(&f)
 		}
-		if err := st.take(&f); err != nil {
+		if !st.many {
+			err = one(data)
+		} else if err = clientpb.EachFrame(data, one); err != nil && !errors.As(err, new(*closing)) {
+			err = errBadFrame
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -165,10 +177,8 @@ func (st *stream) storeAcks(ctx context.Context) error {
 					return fmt.Errorf("storing ack: %w", err)
 				}
 			}
-			for _, txn := range settled {
-				if err := tx.DeleteSubmission(st.c.URI, txn); err != nil && !errors.Is(err, store.ErrNotFound) {
-					return fmt.Errorf("forgetting submission: %w", err)
-				}
+			if err := tx.DeleteSubmissions(st.c.URI, settled); err != nil {
+				return fmt.Errorf("forgetting submissions: %w", err)
 			}
 			return nil
 		})
@@ -202,23 +212,46 @@ func (st *stream) keep(ctx context.Context) error {
 	}
 }
 
-// write sends one frame. A client that does not take it in time loses the
-// connection, not the frame: it is sent again after a reconnect, because it was
-// not acknowledged.
-func (st *stream) write(ctx context.Context, f *clientpb.ServerFrame) error {
-	kind, data, err := websocket.MessageBinary, []byte(nil), error(nil)
+// maxMessageOut is the size at which a message of several frames is sent.
+const maxMessageOut = 256 << 10
+
+// write sends frames. A client that does not take them in time loses the
+// connection, not the frames: they are sent again after a reconnect, because they
+// were not acknowledged.
+func (st *stream) write(ctx context.Context, frames ...*clientpb.ServerFrame) error {
+	var message []byte
+	for i, f := range frames {
+		var err error
+		switch {
+		case st.many:
+			message, err = clientpb.AppendFrame(message, f)
+		case st.text:
+			message, err = protojson.Marshal(f)
+		default:
+			message, err = proto.Marshal(f)
+		}
+		if err != nil {
+			return fmt.Errorf("encoding frame: %w", err)
+		}
+		if st.many && i+1 < len(frames) && len(message) < maxMessageOut {
+			continue
+		}
+		if err := st.writeMessage(ctx, message); err != nil {
+			return err
+		}
+		message = message[:0]
+	}
+	return nil
+}
+
+func (st *stream) writeMessage(ctx context.Context, message []byte) error {
+	kind := websocket.MessageBinary
 	if st.text {
 		kind = websocket.MessageText
-		data, err = protojson.Marshal(f)
-	} else {
-		data, err = proto.Marshal(f)
-	}
-	if err != nil {
-		return fmt.Errorf("encoding frame: %w", err)
 	}
 	wctx, cancel := context.WithTimeout(ctx, st.s.WriteTimeout)
 	defer cancel()
-	if err := st.conn.Write(wctx, kind, data); err != nil {
+	if err := st.conn.Write(wctx, kind, message); err != nil {
 		if wctx.Err() != nil && ctx.Err() == nil {
 			return errTooSlow
 		}

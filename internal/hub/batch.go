@@ -15,14 +15,19 @@ import (
 // SubmitBatch decides on the writes of a mimi.BatchRequest and returns the body
 // of the answer. Rooms do not wait for each other. Errors are as for Submit and
 // concern the batch as a whole; what became of each write is in the answer.
-func (h *Hub) SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) ([]byte, error) {
+func (h *Hub) SubmitBatch(_ context.Context, peer mimi.Domain, body []byte) ([]byte, error) {
 	req, err := mimi.ParseBatchRequest(body)
 	if err != nil {
 		return nil, malformed(err)
 	}
-	writes := make([]*write, len(req.Items))
+	return (&mimi.BatchResponse{Answers: h.Batch(peer, req.Items)}).Marshal()
+}
+
+// Batch is SubmitBatch without its encoding.
+func (h *Hub) Batch(peer mimi.Domain, items []mimi.BatchItem) []mimi.BatchAnswer {
+	writes := make([]*write, len(items))
 	byRoom, last := map[mimi.RoomURI][]*write{}, map[mimi.RoomURI]*write{}
-	for i, it := range req.Items {
+	for i, it := range items {
 		w := h.parse(peer, it)
 		w.ahead, last[it.Room], writes[i] = last[it.Room], w, w
 		if !w.settled {
@@ -34,11 +39,11 @@ func (h *Hub) SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) ([
 		rooms.Go(func() { h.post(uri, list) })
 	}
 	rooms.Wait()
-	res := &mimi.BatchResponse{Answers: make([]mimi.BatchAnswer, len(writes))}
+	answers := make([]mimi.BatchAnswer, len(writes))
 	for i, w := range writes {
-		res.Answers[i] = h.batchAnswer(w)
+		answers[i] = h.batchAnswer(w)
 	}
-	return res.Marshal()
+	return answers
 }
 
 // parse makes a write of one item; what does not decode is settled at once.
