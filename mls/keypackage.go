@@ -66,12 +66,21 @@ func (k *KeyPackage) VerifySignature() error {
 
 // sign sets the signature of the KeyPackage.
 func (k *KeyPackage) sign(priv SignaturePrivateKey) error {
+	sign, err := k.CipherSuite.signer(priv)
+	if err != nil {
+		return err
+	}
+	return k.signBy(sign)
+}
+
+// signBy is sign with a key that signs more.
+func (k *KeyPackage) signBy(sign labelSigner) error {
 	var w wire.Writer
 	k.encodeUnsigned(&w)
 	content, err := w.Bytes()
 	if err != nil {
 		return err
 	}
-	k.Signature, err = k.CipherSuite.SignWithLabel(priv, "KeyPackageTBS", content)
+	k.Signature, err = sign("KeyPackageTBS", content)
 	return err
 }

@@ -136,11 +136,20 @@ func (l *LeafNode) tbs(groupID []byte, index LeafIndex) ([]byte, error) {
 // sign sets the leaf's signature. groupID and index are ignored for source
 // key_package.
 func (l *LeafNode) sign(suite CipherSuite, priv SignaturePrivateKey, groupID []byte, index LeafIndex) error {
+	sign, err := suite.signer(priv)
+	if err != nil {
+		return err
+	}
+	return l.signBy(sign, groupID, index)
+}
+
+// signBy is sign with a key that signs more.
+func (l *LeafNode) signBy(sign labelSigner, groupID []byte, index LeafIndex) error {
 	content, err := l.tbs(groupID, index)
 	if err != nil {
 		return err
 	}
-	l.Signature, err = suite.SignWithLabel(priv, "LeafNodeTBS", content)
+	l.Signature, err = sign("LeafNodeTBS", content)
 	return err
 }
 

@@ -184,7 +184,11 @@ func NewKeyPackage(o KeyPackageOptions) (*KeyPackageSecret, error) {
 	if s.EncryptionPrivate, leaf.EncryptionKey, err = o.Suite.GenerateHPKEKey(cfg.rand()); err != nil {
 		return nil, err
 	}
-	if err := leaf.sign(o.Suite, o.Signer.Private, nil, 0); err != nil {
+	sign, err := o.Suite.signer(o.Signer.Private)
+	if err != nil {
+		return nil, err
+	}
+	if err := leaf.signBy(sign, nil, 0); err != nil {
 		return nil, err
 	}
 	s.KeyPackage = &KeyPackage{Version: MLS10, CipherSuite: o.Suite, LeafNode: *leaf, Extensions: o.Extensions}
@@ -199,7 +203,7 @@ func NewKeyPackage(o KeyPackageOptions) (*KeyPackageSecret, error) {
 	if o.Capabilities == nil {
 		s.KeyPackage.Extensions = s.KeyPackage.Extensions.greased(leaf.Capabilities.grease())
 	}
-	return s, s.KeyPackage.sign(o.Signer.Private)
+	return s, s.KeyPackage.signBy(sign)
 }
 
 // markLastResort adds component last_resort_key_package to the dictionary.

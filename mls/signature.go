@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -101,6 +102,26 @@ func (s CipherSuite) SignWithLabel(priv SignaturePrivateKey, label string, conte
 		return nil, err
 	}
 	return a.signature.sign(priv, tbs)
+}
+
+// labelSigner is SignWithLabel with one key.
+type labelSigner func(label string, content []byte) ([]byte, error)
+
+// signer returns SignWithLabel with a key that is used more than once: what
+// Ed25519 derives from the seed before each signature is derived once.
+func (s CipherSuite) signer(priv SignaturePrivateKey) (labelSigner, error) {
+	a, err := s.algorithms()
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := a.signature.(ed25519Scheme); !ok || len(priv) != ed25519.SeedSize {
+		return func(label string, content []byte) ([]byte, error) { return s.SignWithLabel(priv, label, content) }, nil
+	}
+	key := ed25519.NewKeyFromSeed(priv)
+	return func(label string, content []byte) ([]byte, error) {
+		tbs, err := labelled(labelPrefix+label, content)
+		return ed25519.Sign(key, tbs), err
+	}, nil
 }
 
 // VerifyWithLabel checks a signature made by SignWithLabel. It returns
