@@ -222,7 +222,7 @@ func (v *protectionVector) content(kind ContentType, payload []byte, format Wire
 	if kind == ContentTypeCommit {
 		a.Auth.ConfirmationTag = make([]byte, v.Suite.HashSize())
 	}
-	return a, a.Sign(v.Suite, SignaturePrivateKey(v.SignaturePriv), v.context())
+	return a, a.Sign(v.Suite, vectorSigner(v.Suite, v.SignaturePriv, v.SignaturePub), v.context())
 }
 
 // contentPayload is the inverse of protectionVector.content.

@@ -89,12 +89,13 @@ func (v *passiveVector) join(kp *KeyPackage, cfg *Config) (*Group, error) {
 	var c comparison
 	c.equal("init_priv", kp.InitKey)(v.Suite.hpkePublic(v.InitPriv))
 	c.equal("encryption_priv", kp.LeafNode.EncryptionKey)(v.Suite.hpkePublic(v.EncryptionPriv))
-	c.equal("signature_priv", kp.LeafNode.SignatureKey)(v.Suite.SignaturePublicKey(SignaturePrivateKey(v.SignaturePriv)))
+	signer := vectorSigner(v.Suite, v.SignaturePriv, kp.LeafNode.SignatureKey)
+	c.equal("signature_priv", kp.LeafNode.SignatureKey)(v.Suite.SignaturePublicKey(signer))
 	if c.err != nil {
 		return nil, c.err
 	}
 	secret := &KeyPackageSecret{KeyPackage: kp, InitPrivate: v.InitPriv, EncryptionPrivate: v.EncryptionPriv,
-		Signer: &SignatureKey{Suite: v.Suite, Private: SignaturePrivateKey(v.SignaturePriv), Public: kp.LeafNode.SignatureKey}}
+		Signer: &SignatureKey{Suite: v.Suite, Private: signer, Public: kp.LeafNode.SignatureKey}}
 	var o JoinOptions
 	if len(v.RatchetTree) > 0 {
 		if err := wire.Unmarshal(v.RatchetTree, &o.Tree); err != nil {

@@ -261,3 +261,16 @@ func FuzzRunVectors(f *testing.F) {
 		}
 	})
 }
+
+// TestVectorSigner: private keys in the forms that vectors of others have.
+func TestVectorSigner(t *testing.T) {
+	for _, suite := range []CipherSuite{1, 2, 4, 5, 7} {
+		k := must[*SignatureKey](t)(NewSignatureKey(suite, nil))
+		wantBytes(t, "key", vectorSigner(suite, k.Private, k.Public), k.Private)
+		if suite == 1 || suite == 4 {
+			wantBytes(t, "key with public key", vectorSigner(suite, append(bytes.Clone(k.Private), k.Public...), k.Public), k.Private)
+			continue
+		}
+		wantBytes(t, "short key", vectorSigner(suite, []byte{7}, k.Public), append(make([]byte, len(k.Private)-1), 7))
+	}
+}

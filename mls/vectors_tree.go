@@ -162,7 +162,8 @@ func (v *treeKEMVector) run() error {
 		}
 	}
 	for _, l := range v.Private {
-		if err := v.checkOwn(t, private, l.Index, SignaturePrivateKey(l.SignaturePriv)); err != nil {
+		signer := vectorSigner(v.Suite, l.SignaturePriv, t.leaf(l.Index).SignatureKey)
+		if err := v.checkOwn(t, private, l.Index, signer); err != nil {
 			return fmt.Errorf("own update path of leaf %d: %w", l.Index, err)
 		}
 	}
