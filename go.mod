@@ -5,6 +5,11 @@ go 1.26.0
 require github.com/cloudflare/circl v1.6.5
 
 require (
+	github.com/anishathalye/porcupine v1.3.1 // indirect
+	golang.org/x/time v0.16.0
+)
+
+require (
 	connectrpc.com/connect v1.19.2
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/coder/websocket v1.8.15

@@ -37,8 +37,14 @@ func TestExpand(t *testing.T) {
 
 func TestOwnDirectory(t *testing.T) {
 	d := NewDirectory("https://mimi.a.example/v1/")
-	if len(d) != 12 {
-		t.Errorf("%d endpoints, want the ten of the draft and two of ours", len(d))
+	draft := 0
+	for e := range d {
+		if !strings.HasPrefix(string(e), "x-") {
+			draft++
+		}
+	}
+	if draft != 10 {
+		t.Errorf("%d endpoints, want the ten of the draft and those of ours, which begin with x-", draft)
 	}
 	for e, template := range d {
 		if !strings.HasSuffix(template, "/{"+e.Variable()+"}") || strings.Count(template, "{") != 1 {

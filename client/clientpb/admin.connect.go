@@ -43,6 +43,18 @@ const (
 	AdminServiceCreateEnrolmentCodeProcedure = "/hubbub.client.v1.AdminService/CreateEnrolmentCode"
 	// AdminServiceStatusProcedure is the fully-qualified name of the AdminService's Status RPC.
 	AdminServiceStatusProcedure = "/hubbub.client.v1.AdminService/Status"
+	// AdminServiceListPeersProcedure is the fully-qualified name of the AdminService's ListPeers RPC.
+	AdminServiceListPeersProcedure = "/hubbub.client.v1.AdminService/ListPeers"
+	// AdminServiceTestPeerProcedure is the fully-qualified name of the AdminService's TestPeer RPC.
+	AdminServiceTestPeerProcedure = "/hubbub.client.v1.AdminService/TestPeer"
+	// AdminServiceHoldPeerProcedure is the fully-qualified name of the AdminService's HoldPeer RPC.
+	AdminServiceHoldPeerProcedure = "/hubbub.client.v1.AdminService/HoldPeer"
+	// AdminServiceResumePeerProcedure is the fully-qualified name of the AdminService's ResumePeer RPC.
+	AdminServiceResumePeerProcedure = "/hubbub.client.v1.AdminService/ResumePeer"
+	// AdminServiceRetryPeerProcedure is the fully-qualified name of the AdminService's RetryPeer RPC.
+	AdminServiceRetryPeerProcedure = "/hubbub.client.v1.AdminService/RetryPeer"
+	// AdminServiceThawRoomProcedure is the fully-qualified name of the AdminService's ThawRoom RPC.
+	AdminServiceThawRoomProcedure = "/hubbub.client.v1.AdminService/ThawRoom"
 )
 
 // AdminServiceClient is a client for the hubbub.client.v1.AdminService service.
@@ -56,6 +68,18 @@ type AdminServiceClient interface {
 	CreateEnrolmentCode(context.Context, *connect.Request[CreateEnrolmentCodeRequest]) (*connect.Response[CreateEnrolmentCodeResponse], error)
 	// Status shows rooms, followers and the outbox.
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
+	// ListPeers says how the way to and from each other provider is.
+	ListPeers(context.Context, *connect.Request[ListPeersRequest]) (*connect.Response[ListPeersResponse], error)
+	// TestPeer makes one round trip to a peer, now.
+	TestPeer(context.Context, *connect.Request[TestPeerRequest]) (*connect.Response[TestPeerResponse], error)
+	// HoldPeer stops sending to a peer until ResumePeer, also across restarts.
+	HoldPeer(context.Context, *connect.Request[HoldPeerRequest]) (*connect.Response[HoldPeerResponse], error)
+	// ResumePeer ends a hold and sets parked queues to the peer going again.
+	ResumePeer(context.Context, *connect.Request[ResumePeerRequest]) (*connect.Response[ResumePeerResponse], error)
+	// RetryPeer ends all waiting for the next attempt.
+	RetryPeer(context.Context, *connect.Request[RetryPeerRequest]) (*connect.Response[RetryPeerResponse], error)
+	// ThawRoom lets a frozen room go on with the copy that is here.
+	ThawRoom(context.Context, *connect.Request[ThawRoomRequest]) (*connect.Response[ThawRoomResponse], error)
 }
 
 // NewAdminServiceClient constructs a client for the hubbub.client.v1.AdminService service. By
@@ -93,6 +117,42 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Status")),
 			connect.WithClientOptions(opts...),
 		),
+		listPeers: connect.NewClient[ListPeersRequest, ListPeersResponse](
+			httpClient,
+			baseURL+AdminServiceListPeersProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListPeers")),
+			connect.WithClientOptions(opts...),
+		),
+		testPeer: connect.NewClient[TestPeerRequest, TestPeerResponse](
+			httpClient,
+			baseURL+AdminServiceTestPeerProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("TestPeer")),
+			connect.WithClientOptions(opts...),
+		),
+		holdPeer: connect.NewClient[HoldPeerRequest, HoldPeerResponse](
+			httpClient,
+			baseURL+AdminServiceHoldPeerProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("HoldPeer")),
+			connect.WithClientOptions(opts...),
+		),
+		resumePeer: connect.NewClient[ResumePeerRequest, ResumePeerResponse](
+			httpClient,
+			baseURL+AdminServiceResumePeerProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ResumePeer")),
+			connect.WithClientOptions(opts...),
+		),
+		retryPeer: connect.NewClient[RetryPeerRequest, RetryPeerResponse](
+			httpClient,
+			baseURL+AdminServiceRetryPeerProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RetryPeer")),
+			connect.WithClientOptions(opts...),
+		),
+		thawRoom: connect.NewClient[ThawRoomRequest, ThawRoomResponse](
+			httpClient,
+			baseURL+AdminServiceThawRoomProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ThawRoom")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -102,6 +162,12 @@ type adminServiceClient struct {
 	listUsers           *connect.Client[ListUsersRequest, ListUsersResponse]
 	createEnrolmentCode *connect.Client[CreateEnrolmentCodeRequest, CreateEnrolmentCodeResponse]
 	status              *connect.Client[StatusRequest, StatusResponse]
+	listPeers           *connect.Client[ListPeersRequest, ListPeersResponse]
+	testPeer            *connect.Client[TestPeerRequest, TestPeerResponse]
+	holdPeer            *connect.Client[HoldPeerRequest, HoldPeerResponse]
+	resumePeer          *connect.Client[ResumePeerRequest, ResumePeerResponse]
+	retryPeer           *connect.Client[RetryPeerRequest, RetryPeerResponse]
+	thawRoom            *connect.Client[ThawRoomRequest, ThawRoomResponse]
 }
 
 // AddUser calls hubbub.client.v1.AdminService.AddUser.
@@ -124,6 +190,36 @@ func (c *adminServiceClient) Status(ctx context.Context, req *connect.Request[St
 	return c.status.CallUnary(ctx, req)
 }
 
+// ListPeers calls hubbub.client.v1.AdminService.ListPeers.
+func (c *adminServiceClient) ListPeers(ctx context.Context, req *connect.Request[ListPeersRequest]) (*connect.Response[ListPeersResponse], error) {
+	return c.listPeers.CallUnary(ctx, req)
+}
+
+// TestPeer calls hubbub.client.v1.AdminService.TestPeer.
+func (c *adminServiceClient) TestPeer(ctx context.Context, req *connect.Request[TestPeerRequest]) (*connect.Response[TestPeerResponse], error) {
+	return c.testPeer.CallUnary(ctx, req)
+}
+
+// HoldPeer calls hubbub.client.v1.AdminService.HoldPeer.
+func (c *adminServiceClient) HoldPeer(ctx context.Context, req *connect.Request[HoldPeerRequest]) (*connect.Response[HoldPeerResponse], error) {
+	return c.holdPeer.CallUnary(ctx, req)
+}
+
+// ResumePeer calls hubbub.client.v1.AdminService.ResumePeer.
+func (c *adminServiceClient) ResumePeer(ctx context.Context, req *connect.Request[ResumePeerRequest]) (*connect.Response[ResumePeerResponse], error) {
+	return c.resumePeer.CallUnary(ctx, req)
+}
+
+// RetryPeer calls hubbub.client.v1.AdminService.RetryPeer.
+func (c *adminServiceClient) RetryPeer(ctx context.Context, req *connect.Request[RetryPeerRequest]) (*connect.Response[RetryPeerResponse], error) {
+	return c.retryPeer.CallUnary(ctx, req)
+}
+
+// ThawRoom calls hubbub.client.v1.AdminService.ThawRoom.
+func (c *adminServiceClient) ThawRoom(ctx context.Context, req *connect.Request[ThawRoomRequest]) (*connect.Response[ThawRoomResponse], error) {
+	return c.thawRoom.CallUnary(ctx, req)
+}
+
 // AdminServiceHandler is an implementation of the hubbub.client.v1.AdminService service.
 type AdminServiceHandler interface {
 	// AddUser makes a local user.
@@ -135,6 +231,18 @@ type AdminServiceHandler interface {
 	CreateEnrolmentCode(context.Context, *connect.Request[CreateEnrolmentCodeRequest]) (*connect.Response[CreateEnrolmentCodeResponse], error)
 	// Status shows rooms, followers and the outbox.
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
+	// ListPeers says how the way to and from each other provider is.
+	ListPeers(context.Context, *connect.Request[ListPeersRequest]) (*connect.Response[ListPeersResponse], error)
+	// TestPeer makes one round trip to a peer, now.
+	TestPeer(context.Context, *connect.Request[TestPeerRequest]) (*connect.Response[TestPeerResponse], error)
+	// HoldPeer stops sending to a peer until ResumePeer, also across restarts.
+	HoldPeer(context.Context, *connect.Request[HoldPeerRequest]) (*connect.Response[HoldPeerResponse], error)
+	// ResumePeer ends a hold and sets parked queues to the peer going again.
+	ResumePeer(context.Context, *connect.Request[ResumePeerRequest]) (*connect.Response[ResumePeerResponse], error)
+	// RetryPeer ends all waiting for the next attempt.
+	RetryPeer(context.Context, *connect.Request[RetryPeerRequest]) (*connect.Response[RetryPeerResponse], error)
+	// ThawRoom lets a frozen room go on with the copy that is here.
+	ThawRoom(context.Context, *connect.Request[ThawRoomRequest]) (*connect.Response[ThawRoomResponse], error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -168,6 +276,42 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Status")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceListPeersHandler := connect.NewUnaryHandler(
+		AdminServiceListPeersProcedure,
+		svc.ListPeers,
+		connect.WithSchema(adminServiceMethods.ByName("ListPeers")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceTestPeerHandler := connect.NewUnaryHandler(
+		AdminServiceTestPeerProcedure,
+		svc.TestPeer,
+		connect.WithSchema(adminServiceMethods.ByName("TestPeer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceHoldPeerHandler := connect.NewUnaryHandler(
+		AdminServiceHoldPeerProcedure,
+		svc.HoldPeer,
+		connect.WithSchema(adminServiceMethods.ByName("HoldPeer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceResumePeerHandler := connect.NewUnaryHandler(
+		AdminServiceResumePeerProcedure,
+		svc.ResumePeer,
+		connect.WithSchema(adminServiceMethods.ByName("ResumePeer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRetryPeerHandler := connect.NewUnaryHandler(
+		AdminServiceRetryPeerProcedure,
+		svc.RetryPeer,
+		connect.WithSchema(adminServiceMethods.ByName("RetryPeer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceThawRoomHandler := connect.NewUnaryHandler(
+		AdminServiceThawRoomProcedure,
+		svc.ThawRoom,
+		connect.WithSchema(adminServiceMethods.ByName("ThawRoom")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/hubbub.client.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminServiceAddUserProcedure:
@@ -178,6 +322,18 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceCreateEnrolmentCodeHandler.ServeHTTP(w, r)
 		case AdminServiceStatusProcedure:
 			adminServiceStatusHandler.ServeHTTP(w, r)
+		case AdminServiceListPeersProcedure:
+			adminServiceListPeersHandler.ServeHTTP(w, r)
+		case AdminServiceTestPeerProcedure:
+			adminServiceTestPeerHandler.ServeHTTP(w, r)
+		case AdminServiceHoldPeerProcedure:
+			adminServiceHoldPeerHandler.ServeHTTP(w, r)
+		case AdminServiceResumePeerProcedure:
+			adminServiceResumePeerHandler.ServeHTTP(w, r)
+		case AdminServiceRetryPeerProcedure:
+			adminServiceRetryPeerHandler.ServeHTTP(w, r)
+		case AdminServiceThawRoomProcedure:
+			adminServiceThawRoomHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -201,4 +357,28 @@ func (UnimplementedAdminServiceHandler) CreateEnrolmentCode(context.Context, *co
 
 func (UnimplementedAdminServiceHandler) Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.Status is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListPeers(context.Context, *connect.Request[ListPeersRequest]) (*connect.Response[ListPeersResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.ListPeers is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) TestPeer(context.Context, *connect.Request[TestPeerRequest]) (*connect.Response[TestPeerResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.TestPeer is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) HoldPeer(context.Context, *connect.Request[HoldPeerRequest]) (*connect.Response[HoldPeerResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.HoldPeer is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ResumePeer(context.Context, *connect.Request[ResumePeerRequest]) (*connect.Response[ResumePeerResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.ResumePeer is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RetryPeer(context.Context, *connect.Request[RetryPeerRequest]) (*connect.Response[RetryPeerResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.RetryPeer is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ThawRoom(context.Context, *connect.Request[ThawRoomRequest]) (*connect.Response[ThawRoomResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.ThawRoom is not implemented"))
 }

@@ -785,6 +785,1031 @@ func (x *OutboxItem) GetLastError() string {
 	return ""
 }
 
+type ListPeersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this one; empty = all.
+	Peer          string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPeersRequest) Reset() {
+	*x = ListPeersRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPeersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPeersRequest) ProtoMessage() {}
+
+func (x *ListPeersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPeersRequest.ProtoReflect.Descriptor instead.
+func (*ListPeersRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListPeersRequest) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+type ListPeersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Peers []*Peer                `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
+	// When this was put together, Unix ms.
+	Now uint64 `protobuf:"varint,2,opt,name=now,proto3" json:"now,omitempty"`
+	// Our own certificate for other providers ends then.
+	CertificateExpires uint64 `protobuf:"varint,3,opt,name=certificate_expires,json=certificateExpires,proto3" json:"certificate_expires,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ListPeersResponse) Reset() {
+	*x = ListPeersResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPeersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPeersResponse) ProtoMessage() {}
+
+func (x *ListPeersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPeersResponse.ProtoReflect.Descriptor instead.
+func (*ListPeersResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListPeersResponse) GetPeers() []*Peer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *ListPeersResponse) GetNow() uint64 {
+	if x != nil {
+		return x.Now
+	}
+	return 0
+}
+
+func (x *ListPeersResponse) GetCertificateExpires() uint64 {
+	if x != nil {
+		return x.CertificateExpires
+	}
+	return 0
+}
+
+// Peer is another provider as this one sees it. Times are Unix ms, 0 = never
+// since the start of the process or unknown.
+type Peer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Peer  string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Empty = not on hold.
+	HoldReason string `protobuf:"bytes,2,opt,name=hold_reason,json=holdReason,proto3" json:"hold_reason,omitempty"`
+	HeldSince  uint64 `protobuf:"varint,3,opt,name=held_since,json=heldSince,proto3" json:"held_since,omitempty"`
+	// Requests we sent.
+	Out *PeerTraffic `protobuf:"bytes,4,opt,name=out,proto3" json:"out,omitempty"`
+	// Requests of the peer.
+	In *PeerTraffic `protobuf:"bytes,5,opt,name=in,proto3" json:"in,omitempty"`
+	// When the peer's certificate, as last seen, ends.
+	CertificateExpires uint64 `protobuf:"varint,6,opt,name=certificate_expires,json=certificateExpires,proto3" json:"certificate_expires,omitempty"`
+	// Rooms hosted here that the peer follows.
+	Queues []*PeerQueue `protobuf:"bytes,7,rep,name=queues,proto3" json:"queues,omitempty"`
+	// Our users' writes that wait for the peer's answer.
+	Outbox *PeerOutbox `protobuf:"bytes,8,opt,name=outbox,proto3" json:"outbox,omitempty"`
+	// Rooms hosted there that are followed here.
+	RoomsFollowed uint32 `protobuf:"varint,9,opt,name=rooms_followed,json=roomsFollowed,proto3" json:"rooms_followed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Peer) Reset() {
+	*x = Peer{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Peer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Peer) ProtoMessage() {}
+
+func (x *Peer) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Peer.ProtoReflect.Descriptor instead.
+func (*Peer) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Peer) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Peer) GetHoldReason() string {
+	if x != nil {
+		return x.HoldReason
+	}
+	return ""
+}
+
+func (x *Peer) GetHeldSince() uint64 {
+	if x != nil {
+		return x.HeldSince
+	}
+	return 0
+}
+
+func (x *Peer) GetOut() *PeerTraffic {
+	if x != nil {
+		return x.Out
+	}
+	return nil
+}
+
+func (x *Peer) GetIn() *PeerTraffic {
+	if x != nil {
+		return x.In
+	}
+	return nil
+}
+
+func (x *Peer) GetCertificateExpires() uint64 {
+	if x != nil {
+		return x.CertificateExpires
+	}
+	return 0
+}
+
+func (x *Peer) GetQueues() []*PeerQueue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+func (x *Peer) GetOutbox() *PeerOutbox {
+	if x != nil {
+		return x.Outbox
+	}
+	return nil
+}
+
+func (x *Peer) GetRoomsFollowed() uint32 {
+	if x != nil {
+		return x.RoomsFollowed
+	}
+	return 0
+}
+
+type PeerTraffic struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LastSuccess   uint64                 `protobuf:"varint,1,opt,name=last_success,json=lastSuccess,proto3" json:"last_success,omitempty"`
+	LastFailure   uint64                 `protobuf:"varint,2,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	LastError     string                 `protobuf:"bytes,3,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	Successes     uint64                 `protobuf:"varint,4,opt,name=successes,proto3" json:"successes,omitempty"`
+	Failures      uint64                 `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerTraffic) Reset() {
+	*x = PeerTraffic{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerTraffic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerTraffic) ProtoMessage() {}
+
+func (x *PeerTraffic) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerTraffic.ProtoReflect.Descriptor instead.
+func (*PeerTraffic) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PeerTraffic) GetLastSuccess() uint64 {
+	if x != nil {
+		return x.LastSuccess
+	}
+	return 0
+}
+
+func (x *PeerTraffic) GetLastFailure() uint64 {
+	if x != nil {
+		return x.LastFailure
+	}
+	return 0
+}
+
+func (x *PeerTraffic) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *PeerTraffic) GetSuccesses() uint64 {
+	if x != nil {
+		return x.Successes
+	}
+	return 0
+}
+
+func (x *PeerTraffic) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+// PeerQueue is what waits for a follower in one room.
+type PeerQueue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Acked uint64                 `protobuf:"varint,2,opt,name=acked,proto3" json:"acked,omitempty"`
+	Head  uint64                 `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`
+	Lag   uint64                 `protobuf:"varint,4,opt,name=lag,proto3" json:"lag,omitempty"`
+	// When the oldest entry that waits was accepted.
+	Oldest uint64 `protobuf:"varint,5,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	// Why it stands still until an operator resumes it.
+	Parked string `protobuf:"bytes,6,opt,name=parked,proto3" json:"parked,omitempty"`
+	// Attempts that failed in a row, since when, the latest, and when the next is.
+	Failures      uint32 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"`
+	FailingSince  uint64 `protobuf:"varint,8,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
+	LastError     string `protobuf:"bytes,9,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	NextAttempt   uint64 `protobuf:"varint,10,opt,name=next_attempt,json=nextAttempt,proto3" json:"next_attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerQueue) Reset() {
+	*x = PeerQueue{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerQueue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerQueue) ProtoMessage() {}
+
+func (x *PeerQueue) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerQueue.ProtoReflect.Descriptor instead.
+func (*PeerQueue) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PeerQueue) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *PeerQueue) GetAcked() uint64 {
+	if x != nil {
+		return x.Acked
+	}
+	return 0
+}
+
+func (x *PeerQueue) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *PeerQueue) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *PeerQueue) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
+}
+
+func (x *PeerQueue) GetParked() string {
+	if x != nil {
+		return x.Parked
+	}
+	return ""
+}
+
+func (x *PeerQueue) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *PeerQueue) GetFailingSince() uint64 {
+	if x != nil {
+		return x.FailingSince
+	}
+	return 0
+}
+
+func (x *PeerQueue) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *PeerQueue) GetNextAttempt() uint64 {
+	if x != nil {
+		return x.NextAttempt
+	}
+	return 0
+}
+
+type PeerOutbox struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Waiting uint64                 `protobuf:"varint,1,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// When the oldest was taken from its client.
+	Oldest        uint64 `protobuf:"varint,2,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	Failures      uint32 `protobuf:"varint,3,opt,name=failures,proto3" json:"failures,omitempty"`
+	FailingSince  uint64 `protobuf:"varint,4,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
+	LastError     string `protobuf:"bytes,5,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	NextAttempt   uint64 `protobuf:"varint,6,opt,name=next_attempt,json=nextAttempt,proto3" json:"next_attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerOutbox) Reset() {
+	*x = PeerOutbox{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerOutbox) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerOutbox) ProtoMessage() {}
+
+func (x *PeerOutbox) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerOutbox.ProtoReflect.Descriptor instead.
+func (*PeerOutbox) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PeerOutbox) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *PeerOutbox) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
+}
+
+func (x *PeerOutbox) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *PeerOutbox) GetFailingSince() uint64 {
+	if x != nil {
+		return x.FailingSince
+	}
+	return 0
+}
+
+func (x *PeerOutbox) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *PeerOutbox) GetNextAttempt() uint64 {
+	if x != nil {
+		return x.NextAttempt
+	}
+	return 0
+}
+
+type TestPeerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestPeerRequest) Reset() {
+	*x = TestPeerRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestPeerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestPeerRequest) ProtoMessage() {}
+
+func (x *TestPeerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestPeerRequest.ProtoReflect.Descriptor instead.
+func (*TestPeerRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TestPeerRequest) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+type TestPeerResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Peer        string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	RoundTripUs uint64                 `protobuf:"varint,2,opt,name=round_trip_us,json=roundTripUs,proto3" json:"round_trip_us,omitempty"`
+	// Whom the peer takes us for, if it says so.
+	SeenAs             string   `protobuf:"bytes,3,opt,name=seen_as,json=seenAs,proto3" json:"seen_as,omitempty"`
+	Endpoints          []string `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	CertificateExpires uint64   `protobuf:"varint,5,opt,name=certificate_expires,json=certificateExpires,proto3" json:"certificate_expires,omitempty"`
+	CertificateIssuer  string   `protobuf:"bytes,6,opt,name=certificate_issuer,json=certificateIssuer,proto3" json:"certificate_issuer,omitempty"`
+	// Why it went wrong; empty = all is well.
+	Error string `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	// The error is the peer's answer, so the way there is open.
+	Answered bool `protobuf:"varint,8,opt,name=answered,proto3" json:"answered,omitempty"`
+	// The last request of the peer to us, for the other direction.
+	LastInbound   uint64 `protobuf:"varint,9,opt,name=last_inbound,json=lastInbound,proto3" json:"last_inbound,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestPeerResponse) Reset() {
+	*x = TestPeerResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestPeerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestPeerResponse) ProtoMessage() {}
+
+func (x *TestPeerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestPeerResponse.ProtoReflect.Descriptor instead.
+func (*TestPeerResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *TestPeerResponse) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *TestPeerResponse) GetRoundTripUs() uint64 {
+	if x != nil {
+		return x.RoundTripUs
+	}
+	return 0
+}
+
+func (x *TestPeerResponse) GetSeenAs() string {
+	if x != nil {
+		return x.SeenAs
+	}
+	return ""
+}
+
+func (x *TestPeerResponse) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *TestPeerResponse) GetCertificateExpires() uint64 {
+	if x != nil {
+		return x.CertificateExpires
+	}
+	return 0
+}
+
+func (x *TestPeerResponse) GetCertificateIssuer() string {
+	if x != nil {
+		return x.CertificateIssuer
+	}
+	return ""
+}
+
+func (x *TestPeerResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *TestPeerResponse) GetAnswered() bool {
+	if x != nil {
+		return x.Answered
+	}
+	return false
+}
+
+func (x *TestPeerResponse) GetLastInbound() uint64 {
+	if x != nil {
+		return x.LastInbound
+	}
+	return 0
+}
+
+type HoldPeerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Peer  string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// For the next operator; at most 200 octets.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldPeerRequest) Reset() {
+	*x = HoldPeerRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldPeerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldPeerRequest) ProtoMessage() {}
+
+func (x *HoldPeerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldPeerRequest.ProtoReflect.Descriptor instead.
+func (*HoldPeerRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *HoldPeerRequest) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *HoldPeerRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type HoldPeerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldPeerResponse) Reset() {
+	*x = HoldPeerResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldPeerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldPeerResponse) ProtoMessage() {}
+
+func (x *HoldPeerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldPeerResponse.ProtoReflect.Descriptor instead.
+func (*HoldPeerResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+type ResumePeerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumePeerRequest) Reset() {
+	*x = ResumePeerRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumePeerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumePeerRequest) ProtoMessage() {}
+
+func (x *ResumePeerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumePeerRequest.ProtoReflect.Descriptor instead.
+func (*ResumePeerRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ResumePeerRequest) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+type ResumePeerResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	WasHeld bool                   `protobuf:"varint,1,opt,name=was_held,json=wasHeld,proto3" json:"was_held,omitempty"`
+	// Rooms whose queue was parked.
+	Unparked      []string `protobuf:"bytes,2,rep,name=unparked,proto3" json:"unparked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumePeerResponse) Reset() {
+	*x = ResumePeerResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumePeerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumePeerResponse) ProtoMessage() {}
+
+func (x *ResumePeerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumePeerResponse.ProtoReflect.Descriptor instead.
+func (*ResumePeerResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ResumePeerResponse) GetWasHeld() bool {
+	if x != nil {
+		return x.WasHeld
+	}
+	return false
+}
+
+func (x *ResumePeerResponse) GetUnparked() []string {
+	if x != nil {
+		return x.Unparked
+	}
+	return nil
+}
+
+type RetryPeerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryPeerRequest) Reset() {
+	*x = RetryPeerRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryPeerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryPeerRequest) ProtoMessage() {}
+
+func (x *RetryPeerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryPeerRequest.ProtoReflect.Descriptor instead.
+func (*RetryPeerRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RetryPeerRequest) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+type RetryPeerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryPeerResponse) Reset() {
+	*x = RetryPeerResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryPeerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryPeerResponse) ProtoMessage() {}
+
+func (x *RetryPeerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryPeerResponse.ProtoReflect.Descriptor instead.
+func (*RetryPeerResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+type ThawRoomRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// What the operator was shown as the reason; a room that is frozen for
+	// another one stays so.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThawRoomRequest) Reset() {
+	*x = ThawRoomRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThawRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThawRoomRequest) ProtoMessage() {}
+
+func (x *ThawRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThawRoomRequest.ProtoReflect.Descriptor instead.
+func (*ThawRoomRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ThawRoomRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *ThawRoomRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ThawRoomResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Head          *Position              `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThawRoomResponse) Reset() {
+	*x = ThawRoomResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThawRoomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThawRoomResponse) ProtoMessage() {}
+
+func (x *ThawRoomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThawRoomResponse.ProtoReflect.Descriptor instead.
+func (*ThawRoomResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ThawRoomResponse) GetHead() *Position {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
 var File_hubbub_client_v1_admin_proto protoreflect.FileDescriptor
 
 const file_hubbub_client_v1_admin_proto_rawDesc = "" +
@@ -845,12 +1870,95 @@ const file_hubbub_client_v1_admin_proto_rawDesc = "" +
 	"enqueuedAt\x12\x1a\n" +
 	"\battempts\x18\x05 \x01(\rR\battempts\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\x06 \x01(\tR\tlastError2\xf5\x02\n" +
+	"last_error\x18\x06 \x01(\tR\tlastError\"&\n" +
+	"\x10ListPeersRequest\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\"\x84\x01\n" +
+	"\x11ListPeersResponse\x12,\n" +
+	"\x05peers\x18\x01 \x03(\v2\x16.hubbub.client.v1.PeerR\x05peers\x12\x10\n" +
+	"\x03now\x18\x02 \x01(\x04R\x03now\x12/\n" +
+	"\x13certificate_expires\x18\x03 \x01(\x04R\x12certificateExpires\"\xfd\x02\n" +
+	"\x04Peer\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x1f\n" +
+	"\vhold_reason\x18\x02 \x01(\tR\n" +
+	"holdReason\x12\x1d\n" +
+	"\n" +
+	"held_since\x18\x03 \x01(\x04R\theldSince\x12/\n" +
+	"\x03out\x18\x04 \x01(\v2\x1d.hubbub.client.v1.PeerTrafficR\x03out\x12-\n" +
+	"\x02in\x18\x05 \x01(\v2\x1d.hubbub.client.v1.PeerTrafficR\x02in\x12/\n" +
+	"\x13certificate_expires\x18\x06 \x01(\x04R\x12certificateExpires\x123\n" +
+	"\x06queues\x18\a \x03(\v2\x1b.hubbub.client.v1.PeerQueueR\x06queues\x124\n" +
+	"\x06outbox\x18\b \x01(\v2\x1c.hubbub.client.v1.PeerOutboxR\x06outbox\x12%\n" +
+	"\x0erooms_followed\x18\t \x01(\rR\rroomsFollowed\"\xac\x01\n" +
+	"\vPeerTraffic\x12!\n" +
+	"\flast_success\x18\x01 \x01(\x04R\vlastSuccess\x12!\n" +
+	"\flast_failure\x18\x02 \x01(\x04R\vlastFailure\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x03 \x01(\tR\tlastError\x12\x1c\n" +
+	"\tsuccesses\x18\x04 \x01(\x04R\tsuccesses\x12\x1a\n" +
+	"\bfailures\x18\x05 \x01(\x04R\bfailures\"\x8e\x02\n" +
+	"\tPeerQueue\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05acked\x18\x02 \x01(\x04R\x05acked\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\x04R\x04head\x12\x10\n" +
+	"\x03lag\x18\x04 \x01(\x04R\x03lag\x12\x16\n" +
+	"\x06oldest\x18\x05 \x01(\x04R\x06oldest\x12\x16\n" +
+	"\x06parked\x18\x06 \x01(\tR\x06parked\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\rR\bfailures\x12#\n" +
+	"\rfailing_since\x18\b \x01(\x04R\ffailingSince\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\t \x01(\tR\tlastError\x12!\n" +
+	"\fnext_attempt\x18\n" +
+	" \x01(\x04R\vnextAttempt\"\xc1\x01\n" +
+	"\n" +
+	"PeerOutbox\x12\x18\n" +
+	"\awaiting\x18\x01 \x01(\x04R\awaiting\x12\x16\n" +
+	"\x06oldest\x18\x02 \x01(\x04R\x06oldest\x12\x1a\n" +
+	"\bfailures\x18\x03 \x01(\rR\bfailures\x12#\n" +
+	"\rfailing_since\x18\x04 \x01(\x04R\ffailingSince\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x05 \x01(\tR\tlastError\x12!\n" +
+	"\fnext_attempt\x18\x06 \x01(\x04R\vnextAttempt\"%\n" +
+	"\x0fTestPeerRequest\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\"\xb6\x02\n" +
+	"\x10TestPeerResponse\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\"\n" +
+	"\rround_trip_us\x18\x02 \x01(\x04R\vroundTripUs\x12\x17\n" +
+	"\aseen_as\x18\x03 \x01(\tR\x06seenAs\x12\x1c\n" +
+	"\tendpoints\x18\x04 \x03(\tR\tendpoints\x12/\n" +
+	"\x13certificate_expires\x18\x05 \x01(\x04R\x12certificateExpires\x12-\n" +
+	"\x12certificate_issuer\x18\x06 \x01(\tR\x11certificateIssuer\x12\x14\n" +
+	"\x05error\x18\a \x01(\tR\x05error\x12\x1a\n" +
+	"\banswered\x18\b \x01(\bR\banswered\x12!\n" +
+	"\flast_inbound\x18\t \x01(\x04R\vlastInbound\"=\n" +
+	"\x0fHoldPeerRequest\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x12\n" +
+	"\x10HoldPeerResponse\"'\n" +
+	"\x11ResumePeerRequest\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\"K\n" +
+	"\x12ResumePeerResponse\x12\x19\n" +
+	"\bwas_held\x18\x01 \x01(\bR\awasHeld\x12\x1a\n" +
+	"\bunparked\x18\x02 \x03(\tR\bunparked\"&\n" +
+	"\x10RetryPeerRequest\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\"\x13\n" +
+	"\x11RetryPeerResponse\"=\n" +
+	"\x0fThawRoomRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"B\n" +
+	"\x10ThawRoomResponse\x12.\n" +
+	"\x04head\x18\x01 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04head2\xf3\x06\n" +
 	"\fAdminService\x12N\n" +
 	"\aAddUser\x12 .hubbub.client.v1.AddUserRequest\x1a!.hubbub.client.v1.AddUserResponse\x12T\n" +
 	"\tListUsers\x12\".hubbub.client.v1.ListUsersRequest\x1a#.hubbub.client.v1.ListUsersResponse\x12r\n" +
 	"\x13CreateEnrolmentCode\x12,.hubbub.client.v1.CreateEnrolmentCodeRequest\x1a-.hubbub.client.v1.CreateEnrolmentCodeResponse\x12K\n" +
-	"\x06Status\x12\x1f.hubbub.client.v1.StatusRequest\x1a .hubbub.client.v1.StatusResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
+	"\x06Status\x12\x1f.hubbub.client.v1.StatusRequest\x1a .hubbub.client.v1.StatusResponse\x12T\n" +
+	"\tListPeers\x12\".hubbub.client.v1.ListPeersRequest\x1a#.hubbub.client.v1.ListPeersResponse\x12Q\n" +
+	"\bTestPeer\x12!.hubbub.client.v1.TestPeerRequest\x1a\".hubbub.client.v1.TestPeerResponse\x12Q\n" +
+	"\bHoldPeer\x12!.hubbub.client.v1.HoldPeerRequest\x1a\".hubbub.client.v1.HoldPeerResponse\x12W\n" +
+	"\n" +
+	"ResumePeer\x12#.hubbub.client.v1.ResumePeerRequest\x1a$.hubbub.client.v1.ResumePeerResponse\x12T\n" +
+	"\tRetryPeer\x12\".hubbub.client.v1.RetryPeerRequest\x1a#.hubbub.client.v1.RetryPeerResponse\x12Q\n" +
+	"\bThawRoom\x12!.hubbub.client.v1.ThawRoomRequest\x1a\".hubbub.client.v1.ThawRoomResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
 
 var (
 	file_hubbub_client_v1_admin_proto_rawDescOnce sync.Once
@@ -864,7 +1972,7 @@ func file_hubbub_client_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hubbub_client_v1_admin_proto_rawDescData
 }
 
-var file_hubbub_client_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_hubbub_client_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_hubbub_client_v1_admin_proto_goTypes = []any{
 	(*AddUserRequest)(nil),              // 0: hubbub.client.v1.AddUserRequest
 	(*AddUserResponse)(nil),             // 1: hubbub.client.v1.AddUserResponse
@@ -879,8 +1987,24 @@ var file_hubbub_client_v1_admin_proto_goTypes = []any{
 	(*RoomStatus)(nil),                  // 10: hubbub.client.v1.RoomStatus
 	(*FollowerStatus)(nil),              // 11: hubbub.client.v1.FollowerStatus
 	(*OutboxItem)(nil),                  // 12: hubbub.client.v1.OutboxItem
-	(*PeerStatus)(nil),                  // 13: hubbub.client.v1.PeerStatus
-	(*Position)(nil),                    // 14: hubbub.client.v1.Position
+	(*ListPeersRequest)(nil),            // 13: hubbub.client.v1.ListPeersRequest
+	(*ListPeersResponse)(nil),           // 14: hubbub.client.v1.ListPeersResponse
+	(*Peer)(nil),                        // 15: hubbub.client.v1.Peer
+	(*PeerTraffic)(nil),                 // 16: hubbub.client.v1.PeerTraffic
+	(*PeerQueue)(nil),                   // 17: hubbub.client.v1.PeerQueue
+	(*PeerOutbox)(nil),                  // 18: hubbub.client.v1.PeerOutbox
+	(*TestPeerRequest)(nil),             // 19: hubbub.client.v1.TestPeerRequest
+	(*TestPeerResponse)(nil),            // 20: hubbub.client.v1.TestPeerResponse
+	(*HoldPeerRequest)(nil),             // 21: hubbub.client.v1.HoldPeerRequest
+	(*HoldPeerResponse)(nil),            // 22: hubbub.client.v1.HoldPeerResponse
+	(*ResumePeerRequest)(nil),           // 23: hubbub.client.v1.ResumePeerRequest
+	(*ResumePeerResponse)(nil),          // 24: hubbub.client.v1.ResumePeerResponse
+	(*RetryPeerRequest)(nil),            // 25: hubbub.client.v1.RetryPeerRequest
+	(*RetryPeerResponse)(nil),           // 26: hubbub.client.v1.RetryPeerResponse
+	(*ThawRoomRequest)(nil),             // 27: hubbub.client.v1.ThawRoomRequest
+	(*ThawRoomResponse)(nil),            // 28: hubbub.client.v1.ThawRoomResponse
+	(*PeerStatus)(nil),                  // 29: hubbub.client.v1.PeerStatus
+	(*Position)(nil),                    // 30: hubbub.client.v1.Position
 }
 var file_hubbub_client_v1_admin_proto_depIdxs = []int32{
 	4,  // 0: hubbub.client.v1.ListUsersResponse.users:type_name -> hubbub.client.v1.User
@@ -888,22 +2012,40 @@ var file_hubbub_client_v1_admin_proto_depIdxs = []int32{
 	10, // 2: hubbub.client.v1.StatusResponse.rooms:type_name -> hubbub.client.v1.RoomStatus
 	11, // 3: hubbub.client.v1.StatusResponse.followers:type_name -> hubbub.client.v1.FollowerStatus
 	12, // 4: hubbub.client.v1.StatusResponse.outbox:type_name -> hubbub.client.v1.OutboxItem
-	13, // 5: hubbub.client.v1.StatusResponse.peers:type_name -> hubbub.client.v1.PeerStatus
-	14, // 6: hubbub.client.v1.RoomStatus.head:type_name -> hubbub.client.v1.Position
-	14, // 7: hubbub.client.v1.RoomStatus.start:type_name -> hubbub.client.v1.Position
-	0,  // 8: hubbub.client.v1.AdminService.AddUser:input_type -> hubbub.client.v1.AddUserRequest
-	2,  // 9: hubbub.client.v1.AdminService.ListUsers:input_type -> hubbub.client.v1.ListUsersRequest
-	6,  // 10: hubbub.client.v1.AdminService.CreateEnrolmentCode:input_type -> hubbub.client.v1.CreateEnrolmentCodeRequest
-	8,  // 11: hubbub.client.v1.AdminService.Status:input_type -> hubbub.client.v1.StatusRequest
-	1,  // 12: hubbub.client.v1.AdminService.AddUser:output_type -> hubbub.client.v1.AddUserResponse
-	3,  // 13: hubbub.client.v1.AdminService.ListUsers:output_type -> hubbub.client.v1.ListUsersResponse
-	7,  // 14: hubbub.client.v1.AdminService.CreateEnrolmentCode:output_type -> hubbub.client.v1.CreateEnrolmentCodeResponse
-	9,  // 15: hubbub.client.v1.AdminService.Status:output_type -> hubbub.client.v1.StatusResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	29, // 5: hubbub.client.v1.StatusResponse.peers:type_name -> hubbub.client.v1.PeerStatus
+	30, // 6: hubbub.client.v1.RoomStatus.head:type_name -> hubbub.client.v1.Position
+	30, // 7: hubbub.client.v1.RoomStatus.start:type_name -> hubbub.client.v1.Position
+	15, // 8: hubbub.client.v1.ListPeersResponse.peers:type_name -> hubbub.client.v1.Peer
+	16, // 9: hubbub.client.v1.Peer.out:type_name -> hubbub.client.v1.PeerTraffic
+	16, // 10: hubbub.client.v1.Peer.in:type_name -> hubbub.client.v1.PeerTraffic
+	17, // 11: hubbub.client.v1.Peer.queues:type_name -> hubbub.client.v1.PeerQueue
+	18, // 12: hubbub.client.v1.Peer.outbox:type_name -> hubbub.client.v1.PeerOutbox
+	30, // 13: hubbub.client.v1.ThawRoomResponse.head:type_name -> hubbub.client.v1.Position
+	0,  // 14: hubbub.client.v1.AdminService.AddUser:input_type -> hubbub.client.v1.AddUserRequest
+	2,  // 15: hubbub.client.v1.AdminService.ListUsers:input_type -> hubbub.client.v1.ListUsersRequest
+	6,  // 16: hubbub.client.v1.AdminService.CreateEnrolmentCode:input_type -> hubbub.client.v1.CreateEnrolmentCodeRequest
+	8,  // 17: hubbub.client.v1.AdminService.Status:input_type -> hubbub.client.v1.StatusRequest
+	13, // 18: hubbub.client.v1.AdminService.ListPeers:input_type -> hubbub.client.v1.ListPeersRequest
+	19, // 19: hubbub.client.v1.AdminService.TestPeer:input_type -> hubbub.client.v1.TestPeerRequest
+	21, // 20: hubbub.client.v1.AdminService.HoldPeer:input_type -> hubbub.client.v1.HoldPeerRequest
+	23, // 21: hubbub.client.v1.AdminService.ResumePeer:input_type -> hubbub.client.v1.ResumePeerRequest
+	25, // 22: hubbub.client.v1.AdminService.RetryPeer:input_type -> hubbub.client.v1.RetryPeerRequest
+	27, // 23: hubbub.client.v1.AdminService.ThawRoom:input_type -> hubbub.client.v1.ThawRoomRequest
+	1,  // 24: hubbub.client.v1.AdminService.AddUser:output_type -> hubbub.client.v1.AddUserResponse
+	3,  // 25: hubbub.client.v1.AdminService.ListUsers:output_type -> hubbub.client.v1.ListUsersResponse
+	7,  // 26: hubbub.client.v1.AdminService.CreateEnrolmentCode:output_type -> hubbub.client.v1.CreateEnrolmentCodeResponse
+	9,  // 27: hubbub.client.v1.AdminService.Status:output_type -> hubbub.client.v1.StatusResponse
+	14, // 28: hubbub.client.v1.AdminService.ListPeers:output_type -> hubbub.client.v1.ListPeersResponse
+	20, // 29: hubbub.client.v1.AdminService.TestPeer:output_type -> hubbub.client.v1.TestPeerResponse
+	22, // 30: hubbub.client.v1.AdminService.HoldPeer:output_type -> hubbub.client.v1.HoldPeerResponse
+	24, // 31: hubbub.client.v1.AdminService.ResumePeer:output_type -> hubbub.client.v1.ResumePeerResponse
+	26, // 32: hubbub.client.v1.AdminService.RetryPeer:output_type -> hubbub.client.v1.RetryPeerResponse
+	28, // 33: hubbub.client.v1.AdminService.ThawRoom:output_type -> hubbub.client.v1.ThawRoomResponse
+	24, // [24:34] is the sub-list for method output_type
+	14, // [14:24] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_hubbub_client_v1_admin_proto_init() }
@@ -918,7 +2060,7 @@ func file_hubbub_client_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hubbub_client_v1_admin_proto_rawDesc), len(file_hubbub_client_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -72,6 +72,9 @@ const (
 	ClientServiceListRoomsProcedure = "/hubbub.client.v1.ClientService/ListRooms"
 	// ClientServiceGetRoomProcedure is the fully-qualified name of the ClientService's GetRoom RPC.
 	ClientServiceGetRoomProcedure = "/hubbub.client.v1.ClientService/GetRoom"
+	// ClientServiceGetDeliveryProcedure is the fully-qualified name of the ClientService's GetDelivery
+	// RPC.
+	ClientServiceGetDeliveryProcedure = "/hubbub.client.v1.ClientService/GetDelivery"
 	// ClientServiceGetHistoryProcedure is the fully-qualified name of the ClientService's GetHistory
 	// RPC.
 	ClientServiceGetHistoryProcedure = "/hubbub.client.v1.ClientService/GetHistory"
@@ -108,6 +111,10 @@ type ClientServiceClient interface {
 	ListRooms(context.Context, *connect.Request[ListRoomsRequest]) (*connect.Response[ListRoomsResponse], error)
 	// GetRoom describes one room as this provider holds it.
 	GetRoom(context.Context, *connect.Request[GetRoomRequest]) (*connect.Response[GetRoomResponse], error)
+	// GetDelivery says how far a room's log, or one entry of it, has come: which
+	// providers have it on stable storage. It asks the room's hub if what is known
+	// here does not say.
+	GetDelivery(context.Context, *connect.Request[GetDeliveryRequest]) (*connect.Response[GetDeliveryResponse], error)
 	// GetHistory lists the membership changes of a room.
 	GetHistory(context.Context, *connect.Request[GetHistoryRequest]) (*connect.Response[GetHistoryResponse], error)
 	// GetLog reads entries of a room's log that the caller may see.
@@ -203,6 +210,12 @@ func NewClientServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(clientServiceMethods.ByName("GetRoom")),
 			connect.WithClientOptions(opts...),
 		),
+		getDelivery: connect.NewClient[GetDeliveryRequest, GetDeliveryResponse](
+			httpClient,
+			baseURL+ClientServiceGetDeliveryProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("GetDelivery")),
+			connect.WithClientOptions(opts...),
+		),
 		getHistory: connect.NewClient[GetHistoryRequest, GetHistoryResponse](
 			httpClient,
 			baseURL+ClientServiceGetHistoryProcedure,
@@ -233,6 +246,7 @@ type clientServiceClient struct {
 	getGroupInfo       *connect.Client[GetGroupInfoRequest, GetGroupInfoResponse]
 	listRooms          *connect.Client[ListRoomsRequest, ListRoomsResponse]
 	getRoom            *connect.Client[GetRoomRequest, GetRoomResponse]
+	getDelivery        *connect.Client[GetDeliveryRequest, GetDeliveryResponse]
 	getHistory         *connect.Client[GetHistoryRequest, GetHistoryResponse]
 	getLog             *connect.Client[GetLogRequest, GetLogResponse]
 }
@@ -302,6 +316,11 @@ func (c *clientServiceClient) GetRoom(ctx context.Context, req *connect.Request[
 	return c.getRoom.CallUnary(ctx, req)
 }
 
+// GetDelivery calls hubbub.client.v1.ClientService.GetDelivery.
+func (c *clientServiceClient) GetDelivery(ctx context.Context, req *connect.Request[GetDeliveryRequest]) (*connect.Response[GetDeliveryResponse], error) {
+	return c.getDelivery.CallUnary(ctx, req)
+}
+
 // GetHistory calls hubbub.client.v1.ClientService.GetHistory.
 func (c *clientServiceClient) GetHistory(ctx context.Context, req *connect.Request[GetHistoryRequest]) (*connect.Response[GetHistoryResponse], error) {
 	return c.getHistory.CallUnary(ctx, req)
@@ -341,6 +360,10 @@ type ClientServiceHandler interface {
 	ListRooms(context.Context, *connect.Request[ListRoomsRequest]) (*connect.Response[ListRoomsResponse], error)
 	// GetRoom describes one room as this provider holds it.
 	GetRoom(context.Context, *connect.Request[GetRoomRequest]) (*connect.Response[GetRoomResponse], error)
+	// GetDelivery says how far a room's log, or one entry of it, has come: which
+	// providers have it on stable storage. It asks the room's hub if what is known
+	// here does not say.
+	GetDelivery(context.Context, *connect.Request[GetDeliveryRequest]) (*connect.Response[GetDeliveryResponse], error)
 	// GetHistory lists the membership changes of a room.
 	GetHistory(context.Context, *connect.Request[GetHistoryRequest]) (*connect.Response[GetHistoryResponse], error)
 	// GetLog reads entries of a room's log that the caller may see.
@@ -432,6 +455,12 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(clientServiceMethods.ByName("GetRoom")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clientServiceGetDeliveryHandler := connect.NewUnaryHandler(
+		ClientServiceGetDeliveryProcedure,
+		svc.GetDelivery,
+		connect.WithSchema(clientServiceMethods.ByName("GetDelivery")),
+		connect.WithHandlerOptions(opts...),
+	)
 	clientServiceGetHistoryHandler := connect.NewUnaryHandler(
 		ClientServiceGetHistoryProcedure,
 		svc.GetHistory,
@@ -472,6 +501,8 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 			clientServiceListRoomsHandler.ServeHTTP(w, r)
 		case ClientServiceGetRoomProcedure:
 			clientServiceGetRoomHandler.ServeHTTP(w, r)
+		case ClientServiceGetDeliveryProcedure:
+			clientServiceGetDeliveryHandler.ServeHTTP(w, r)
 		case ClientServiceGetHistoryProcedure:
 			clientServiceGetHistoryHandler.ServeHTTP(w, r)
 		case ClientServiceGetLogProcedure:
@@ -535,6 +566,10 @@ func (UnimplementedClientServiceHandler) ListRooms(context.Context, *connect.Req
 
 func (UnimplementedClientServiceHandler) GetRoom(context.Context, *connect.Request[GetRoomRequest]) (*connect.Response[GetRoomResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.ClientService.GetRoom is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) GetDelivery(context.Context, *connect.Request[GetDeliveryRequest]) (*connect.Response[GetDeliveryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.ClientService.GetDelivery is not implemented"))
 }
 
 func (UnimplementedClientServiceHandler) GetHistory(context.Context, *connect.Request[GetHistoryRequest]) (*connect.Response[GetHistoryResponse], error) {

@@ -1947,7 +1947,10 @@ type Room struct {
 	// The caller's user is in the participant list now.
 	Participant bool `protobuf:"varint,11,opt,name=participant,proto3" json:"participant,omitempty"`
 	// Writes of the caller waiting for the hub.
-	Queued        uint32 `protobuf:"varint,12,opt,name=queued,proto3" json:"queued,omitempty"`
+	Queued uint32 `protobuf:"varint,12,opt,name=queued,proto3" json:"queued,omitempty"`
+	// How far the providers of the room have stored its log, as far as that is
+	// known here without asking anybody.
+	Delivery      []*ProviderDelivery `protobuf:"bytes,13,rep,name=delivery,proto3" json:"delivery,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2066,6 +2069,239 @@ func (x *Room) GetQueued() uint32 {
 	return 0
 }
 
+func (x *Room) GetDelivery() []*ProviderDelivery {
+	if x != nil {
+		return x.Delivery
+	}
+	return nil
+}
+
+// ProviderDelivery is how much of a room's log one provider has on stable
+// storage. Nothing in it is a guess.
+type ProviderDelivery struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Provider string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// It has every entry with start < Seq <= stored.
+	Stored uint64 `protobuf:"varint,2,opt,name=stored,proto3" json:"stored,omitempty"`
+	// The provider joined at this Seq and never gets what was before.
+	Start uint64 `protobuf:"varint,3,opt,name=start,proto3" json:"start,omitempty"`
+	// The last entry it gets, for a provider that left; 0 = it is in the room.
+	Until uint64 `protobuf:"varint,4,opt,name=until,proto3" json:"until,omitempty"`
+	// When stored was true, Unix ms: now for what this provider sees itself, the
+	// time of the hub's word otherwise. 0 = nothing is known, and stored is 0.
+	KnownAt uint64 `protobuf:"varint,5,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	// It is the room's hub.
+	Hub           bool `protobuf:"varint,6,opt,name=hub,proto3" json:"hub,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProviderDelivery) Reset() {
+	*x = ProviderDelivery{}
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProviderDelivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProviderDelivery) ProtoMessage() {}
+
+func (x *ProviderDelivery) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProviderDelivery.ProtoReflect.Descriptor instead.
+func (*ProviderDelivery) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ProviderDelivery) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ProviderDelivery) GetStored() uint64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *ProviderDelivery) GetStart() uint64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *ProviderDelivery) GetUntil() uint64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *ProviderDelivery) GetKnownAt() uint64 {
+	if x != nil {
+		return x.KnownAt
+	}
+	return 0
+}
+
+func (x *ProviderDelivery) GetHub() bool {
+	if x != nil {
+		return x.Hub
+	}
+	return false
+}
+
+type GetDeliveryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// The entry the caller wants to know of; 0 = the head.
+	Seq           uint64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeliveryRequest) Reset() {
+	*x = GetDeliveryRequest{}
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeliveryRequest) ProtoMessage() {}
+
+func (x *GetDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*GetDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *GetDeliveryRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *GetDeliveryRequest) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type GetDeliveryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The hub first, the others by name.
+	Providers []*ProviderDelivery `protobuf:"bytes,1,rep,name=providers,proto3" json:"providers,omitempty"`
+	// The head of this provider's copy.
+	Head *Position `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
+	// AcceptedTimestamp of the entry asked for; 0 if it is not here.
+	AcceptedTimestamp uint64 `protobuf:"varint,3,opt,name=accepted_timestamp,json=acceptedTimestamp,proto3" json:"accepted_timestamp,omitempty"`
+	// How the hub is doing; absent where this provider is the hub.
+	HubStatus *PeerStatus `protobuf:"bytes,4,opt,name=hub_status,json=hubStatus,proto3" json:"hub_status,omitempty"`
+	// The clock by which known_at is to be read, Unix ms.
+	Now           uint64 `protobuf:"varint,5,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeliveryResponse) Reset() {
+	*x = GetDeliveryResponse{}
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeliveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeliveryResponse) ProtoMessage() {}
+
+func (x *GetDeliveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeliveryResponse.ProtoReflect.Descriptor instead.
+func (*GetDeliveryResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GetDeliveryResponse) GetProviders() []*ProviderDelivery {
+	if x != nil {
+		return x.Providers
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetHead() *Position {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetAcceptedTimestamp() uint64 {
+	if x != nil {
+		return x.AcceptedTimestamp
+	}
+	return 0
+}
+
+func (x *GetDeliveryResponse) GetHubStatus() *PeerStatus {
+	if x != nil {
+		return x.HubStatus
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetNow() uint64 {
+	if x != nil {
+		return x.Now
+	}
+	return 0
+}
+
 type ListRoomsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2074,7 +2310,7 @@ type ListRoomsRequest struct {
 
 func (x *ListRoomsRequest) Reset() {
 	*x = ListRoomsRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2322,7 @@ func (x *ListRoomsRequest) String() string {
 func (*ListRoomsRequest) ProtoMessage() {}
 
 func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2335,7 @@ func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{30}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{33}
 }
 
 type ListRoomsResponse struct {
@@ -2111,7 +2347,7 @@ type ListRoomsResponse struct {
 
 func (x *ListRoomsResponse) Reset() {
 	*x = ListRoomsResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2359,7 @@ func (x *ListRoomsResponse) String() string {
 func (*ListRoomsResponse) ProtoMessage() {}
 
 func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2372,7 @@ func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{31}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListRoomsResponse) GetRooms() []*Room {
@@ -2155,7 +2391,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2403,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2416,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{32}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetRoomRequest) GetRoom() string {
@@ -2199,7 +2435,7 @@ type GetRoomResponse struct {
 
 func (x *GetRoomResponse) Reset() {
 	*x = GetRoomResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2447,7 @@ func (x *GetRoomResponse) String() string {
 func (*GetRoomResponse) ProtoMessage() {}
 
 func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2460,7 @@ func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{33}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetRoomResponse) GetRoom() *Room {
@@ -2249,7 +2485,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2497,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2510,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{34}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Change) GetSeq() uint64 {
@@ -2336,7 +2572,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2584,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2597,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{35}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetHistoryRequest) GetRoom() string {
@@ -2387,7 +2623,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2635,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2648,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{36}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetHistoryResponse) GetChanges() []*Change {
@@ -2437,7 +2673,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2685,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2698,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{37}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -2513,7 +2749,7 @@ type GetLogRequest struct {
 
 func (x *GetLogRequest) Reset() {
 	*x = GetLogRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2525,7 +2761,7 @@ func (x *GetLogRequest) String() string {
 func (*GetLogRequest) ProtoMessage() {}
 
 func (x *GetLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2538,7 +2774,7 @@ func (x *GetLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogRequest.ProtoReflect.Descriptor instead.
 func (*GetLogRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{38}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetLogRequest) GetRoom() string {
@@ -2575,7 +2811,7 @@ type GetLogResponse struct {
 
 func (x *GetLogResponse) Reset() {
 	*x = GetLogResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2587,7 +2823,7 @@ func (x *GetLogResponse) String() string {
 func (*GetLogResponse) ProtoMessage() {}
 
 func (x *GetLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2600,7 +2836,7 @@ func (x *GetLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogResponse.ProtoReflect.Descriptor instead.
 func (*GetLogResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{39}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetLogResponse) GetEntries() []*Entry {
@@ -2643,7 +2879,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2891,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2904,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{40}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ErrorDetail) GetReason() Reason {
@@ -2824,7 +3060,7 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\"5\n" +
 	"\vParticipant\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\rR\x04role\"\xb5\x03\n" +
+	"\x04role\x18\x02 \x01(\rR\x04role\"\xf5\x03\n" +
 	"\x04Room\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12.\n" +
@@ -2839,7 +3075,25 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\x06member\x18\n" +
 	" \x01(\bR\x06member\x12 \n" +
 	"\vparticipant\x18\v \x01(\bR\vparticipant\x12\x16\n" +
-	"\x06queued\x18\f \x01(\rR\x06queued\"\x12\n" +
+	"\x06queued\x18\f \x01(\rR\x06queued\x12>\n" +
+	"\bdelivery\x18\r \x03(\v2\".hubbub.client.v1.ProviderDeliveryR\bdelivery\"\x9f\x01\n" +
+	"\x10ProviderDelivery\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x16\n" +
+	"\x06stored\x18\x02 \x01(\x04R\x06stored\x12\x14\n" +
+	"\x05start\x18\x03 \x01(\x04R\x05start\x12\x14\n" +
+	"\x05until\x18\x04 \x01(\x04R\x05until\x12\x19\n" +
+	"\bknown_at\x18\x05 \x01(\x04R\aknownAt\x12\x10\n" +
+	"\x03hub\x18\x06 \x01(\bR\x03hub\":\n" +
+	"\x12GetDeliveryRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\x85\x02\n" +
+	"\x13GetDeliveryResponse\x12@\n" +
+	"\tproviders\x18\x01 \x03(\v2\".hubbub.client.v1.ProviderDeliveryR\tproviders\x12.\n" +
+	"\x04head\x18\x02 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04head\x12-\n" +
+	"\x12accepted_timestamp\x18\x03 \x01(\x04R\x11acceptedTimestamp\x12;\n" +
+	"\n" +
+	"hub_status\x18\x04 \x01(\v2\x1c.hubbub.client.v1.PeerStatusR\thubStatus\x12\x10\n" +
+	"\x03now\x18\x05 \x01(\x04R\x03now\"\x12\n" +
 	"\x10ListRoomsRequest\"A\n" +
 	"\x11ListRoomsResponse\x12,\n" +
 	"\x05rooms\x18\x01 \x03(\v2\x16.hubbub.client.v1.RoomR\x05rooms\"$\n" +
@@ -2920,8 +3174,7 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\fREASON_QUOTA\x10\x13\x12\x17\n" +
 	"\x13REASON_RATE_LIMITED\x10\x14\x12\x16\n" +
 	"\x12REASON_ROOM_FROZEN\x10\x15\x12\x16\n" +
-	"\x12REASON_UNAVAILABLE\x10\x162\xe4\n" +
-	"\n" +
+	"\x12REASON_UNAVAILABLE\x10\x162\xc0\v\n" +
 	"\rClientService\x12Z\n" +
 	"\vGetProvider\x12$.hubbub.client.v1.GetProviderRequest\x1a%.hubbub.client.v1.GetProviderResponse\x12H\n" +
 	"\x05Enrol\x12\x1e.hubbub.client.v1.EnrolRequest\x1a\x1f.hubbub.client.v1.EnrolResponse\x12o\n" +
@@ -2936,7 +3189,8 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\x06Forget\x12\x1f.hubbub.client.v1.ForgetRequest\x1a .hubbub.client.v1.ForgetResponse\x12]\n" +
 	"\fGetGroupInfo\x12%.hubbub.client.v1.GetGroupInfoRequest\x1a&.hubbub.client.v1.GetGroupInfoResponse\x12T\n" +
 	"\tListRooms\x12\".hubbub.client.v1.ListRoomsRequest\x1a#.hubbub.client.v1.ListRoomsResponse\x12N\n" +
-	"\aGetRoom\x12 .hubbub.client.v1.GetRoomRequest\x1a!.hubbub.client.v1.GetRoomResponse\x12W\n" +
+	"\aGetRoom\x12 .hubbub.client.v1.GetRoomRequest\x1a!.hubbub.client.v1.GetRoomResponse\x12Z\n" +
+	"\vGetDelivery\x12$.hubbub.client.v1.GetDeliveryRequest\x1a%.hubbub.client.v1.GetDeliveryResponse\x12W\n" +
 	"\n" +
 	"GetHistory\x12#.hubbub.client.v1.GetHistoryRequest\x1a$.hubbub.client.v1.GetHistoryResponse\x12K\n" +
 	"\x06GetLog\x12\x1f.hubbub.client.v1.GetLogRequest\x1a .hubbub.client.v1.GetLogResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
@@ -2954,7 +3208,7 @@ func file_hubbub_client_v1_client_proto_rawDescGZIP() []byte {
 }
 
 var file_hubbub_client_v1_client_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_hubbub_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_hubbub_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_hubbub_client_v1_client_proto_goTypes = []any{
 	(SubmissionKind)(0),                // 0: hubbub.client.v1.SubmissionKind
 	(SubmissionState)(0),               // 1: hubbub.client.v1.SubmissionState
@@ -2990,17 +3244,20 @@ var file_hubbub_client_v1_client_proto_goTypes = []any{
 	(*Position)(nil),                   // 31: hubbub.client.v1.Position
 	(*Participant)(nil),                // 32: hubbub.client.v1.Participant
 	(*Room)(nil),                       // 33: hubbub.client.v1.Room
-	(*ListRoomsRequest)(nil),           // 34: hubbub.client.v1.ListRoomsRequest
-	(*ListRoomsResponse)(nil),          // 35: hubbub.client.v1.ListRoomsResponse
-	(*GetRoomRequest)(nil),             // 36: hubbub.client.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),            // 37: hubbub.client.v1.GetRoomResponse
-	(*Change)(nil),                     // 38: hubbub.client.v1.Change
-	(*GetHistoryRequest)(nil),          // 39: hubbub.client.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),         // 40: hubbub.client.v1.GetHistoryResponse
-	(*Entry)(nil),                      // 41: hubbub.client.v1.Entry
-	(*GetLogRequest)(nil),              // 42: hubbub.client.v1.GetLogRequest
-	(*GetLogResponse)(nil),             // 43: hubbub.client.v1.GetLogResponse
-	(*ErrorDetail)(nil),                // 44: hubbub.client.v1.ErrorDetail
+	(*ProviderDelivery)(nil),           // 34: hubbub.client.v1.ProviderDelivery
+	(*GetDeliveryRequest)(nil),         // 35: hubbub.client.v1.GetDeliveryRequest
+	(*GetDeliveryResponse)(nil),        // 36: hubbub.client.v1.GetDeliveryResponse
+	(*ListRoomsRequest)(nil),           // 37: hubbub.client.v1.ListRoomsRequest
+	(*ListRoomsResponse)(nil),          // 38: hubbub.client.v1.ListRoomsResponse
+	(*GetRoomRequest)(nil),             // 39: hubbub.client.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),            // 40: hubbub.client.v1.GetRoomResponse
+	(*Change)(nil),                     // 41: hubbub.client.v1.Change
+	(*GetHistoryRequest)(nil),          // 42: hubbub.client.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),         // 43: hubbub.client.v1.GetHistoryResponse
+	(*Entry)(nil),                      // 44: hubbub.client.v1.Entry
+	(*GetLogRequest)(nil),              // 45: hubbub.client.v1.GetLogRequest
+	(*GetLogResponse)(nil),             // 46: hubbub.client.v1.GetLogResponse
+	(*ErrorDetail)(nil),                // 47: hubbub.client.v1.ErrorDetail
 }
 var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	6,  // 0: hubbub.client.v1.GetProviderResponse.limits:type_name -> hubbub.client.v1.Limits
@@ -3009,7 +3266,7 @@ var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	17, // 3: hubbub.client.v1.SubmitRequest.submissions:type_name -> hubbub.client.v1.NewSubmission
 	20, // 4: hubbub.client.v1.SubmitResponse.results:type_name -> hubbub.client.v1.SubmitResult
 	21, // 5: hubbub.client.v1.SubmitResult.submission:type_name -> hubbub.client.v1.Submission
-	44, // 6: hubbub.client.v1.SubmitResult.error:type_name -> hubbub.client.v1.ErrorDetail
+	47, // 6: hubbub.client.v1.SubmitResult.error:type_name -> hubbub.client.v1.ErrorDetail
 	0,  // 7: hubbub.client.v1.Submission.kind:type_name -> hubbub.client.v1.SubmissionKind
 	1,  // 8: hubbub.client.v1.Submission.state:type_name -> hubbub.client.v1.SubmissionState
 	22, // 9: hubbub.client.v1.Submission.waiting_for:type_name -> hubbub.client.v1.PeerStatus
@@ -3019,47 +3276,53 @@ var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	31, // 13: hubbub.client.v1.Room.start:type_name -> hubbub.client.v1.Position
 	32, // 14: hubbub.client.v1.Room.participants:type_name -> hubbub.client.v1.Participant
 	22, // 15: hubbub.client.v1.Room.hub_status:type_name -> hubbub.client.v1.PeerStatus
-	33, // 16: hubbub.client.v1.ListRoomsResponse.rooms:type_name -> hubbub.client.v1.Room
-	33, // 17: hubbub.client.v1.GetRoomResponse.room:type_name -> hubbub.client.v1.Room
-	38, // 18: hubbub.client.v1.GetHistoryResponse.changes:type_name -> hubbub.client.v1.Change
-	2,  // 19: hubbub.client.v1.Entry.kind:type_name -> hubbub.client.v1.EntryKind
-	41, // 20: hubbub.client.v1.GetLogResponse.entries:type_name -> hubbub.client.v1.Entry
-	3,  // 21: hubbub.client.v1.ErrorDetail.reason:type_name -> hubbub.client.v1.Reason
-	4,  // 22: hubbub.client.v1.ClientService.GetProvider:input_type -> hubbub.client.v1.GetProviderRequest
-	7,  // 23: hubbub.client.v1.ClientService.Enrol:input_type -> hubbub.client.v1.EnrolRequest
-	9,  // 24: hubbub.client.v1.ClientService.PublishKeyPackages:input_type -> hubbub.client.v1.PublishKeyPackagesRequest
-	11, // 25: hubbub.client.v1.ClientService.KeyPackageStatus:input_type -> hubbub.client.v1.KeyPackageStatusRequest
-	13, // 26: hubbub.client.v1.ClientService.CreateRoom:input_type -> hubbub.client.v1.CreateRoomRequest
-	15, // 27: hubbub.client.v1.ClientService.ClaimKeyMaterial:input_type -> hubbub.client.v1.ClaimKeyMaterialRequest
-	18, // 28: hubbub.client.v1.ClientService.Submit:input_type -> hubbub.client.v1.SubmitRequest
-	23, // 29: hubbub.client.v1.ClientService.GetSubmission:input_type -> hubbub.client.v1.GetSubmissionRequest
-	25, // 30: hubbub.client.v1.ClientService.ListSubmissions:input_type -> hubbub.client.v1.ListSubmissionsRequest
-	27, // 31: hubbub.client.v1.ClientService.Forget:input_type -> hubbub.client.v1.ForgetRequest
-	29, // 32: hubbub.client.v1.ClientService.GetGroupInfo:input_type -> hubbub.client.v1.GetGroupInfoRequest
-	34, // 33: hubbub.client.v1.ClientService.ListRooms:input_type -> hubbub.client.v1.ListRoomsRequest
-	36, // 34: hubbub.client.v1.ClientService.GetRoom:input_type -> hubbub.client.v1.GetRoomRequest
-	39, // 35: hubbub.client.v1.ClientService.GetHistory:input_type -> hubbub.client.v1.GetHistoryRequest
-	42, // 36: hubbub.client.v1.ClientService.GetLog:input_type -> hubbub.client.v1.GetLogRequest
-	5,  // 37: hubbub.client.v1.ClientService.GetProvider:output_type -> hubbub.client.v1.GetProviderResponse
-	8,  // 38: hubbub.client.v1.ClientService.Enrol:output_type -> hubbub.client.v1.EnrolResponse
-	10, // 39: hubbub.client.v1.ClientService.PublishKeyPackages:output_type -> hubbub.client.v1.PublishKeyPackagesResponse
-	12, // 40: hubbub.client.v1.ClientService.KeyPackageStatus:output_type -> hubbub.client.v1.KeyPackageStatusResponse
-	14, // 41: hubbub.client.v1.ClientService.CreateRoom:output_type -> hubbub.client.v1.CreateRoomResponse
-	16, // 42: hubbub.client.v1.ClientService.ClaimKeyMaterial:output_type -> hubbub.client.v1.ClaimKeyMaterialResponse
-	19, // 43: hubbub.client.v1.ClientService.Submit:output_type -> hubbub.client.v1.SubmitResponse
-	24, // 44: hubbub.client.v1.ClientService.GetSubmission:output_type -> hubbub.client.v1.GetSubmissionResponse
-	26, // 45: hubbub.client.v1.ClientService.ListSubmissions:output_type -> hubbub.client.v1.ListSubmissionsResponse
-	28, // 46: hubbub.client.v1.ClientService.Forget:output_type -> hubbub.client.v1.ForgetResponse
-	30, // 47: hubbub.client.v1.ClientService.GetGroupInfo:output_type -> hubbub.client.v1.GetGroupInfoResponse
-	35, // 48: hubbub.client.v1.ClientService.ListRooms:output_type -> hubbub.client.v1.ListRoomsResponse
-	37, // 49: hubbub.client.v1.ClientService.GetRoom:output_type -> hubbub.client.v1.GetRoomResponse
-	40, // 50: hubbub.client.v1.ClientService.GetHistory:output_type -> hubbub.client.v1.GetHistoryResponse
-	43, // 51: hubbub.client.v1.ClientService.GetLog:output_type -> hubbub.client.v1.GetLogResponse
-	37, // [37:52] is the sub-list for method output_type
-	22, // [22:37] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	34, // 16: hubbub.client.v1.Room.delivery:type_name -> hubbub.client.v1.ProviderDelivery
+	34, // 17: hubbub.client.v1.GetDeliveryResponse.providers:type_name -> hubbub.client.v1.ProviderDelivery
+	31, // 18: hubbub.client.v1.GetDeliveryResponse.head:type_name -> hubbub.client.v1.Position
+	22, // 19: hubbub.client.v1.GetDeliveryResponse.hub_status:type_name -> hubbub.client.v1.PeerStatus
+	33, // 20: hubbub.client.v1.ListRoomsResponse.rooms:type_name -> hubbub.client.v1.Room
+	33, // 21: hubbub.client.v1.GetRoomResponse.room:type_name -> hubbub.client.v1.Room
+	41, // 22: hubbub.client.v1.GetHistoryResponse.changes:type_name -> hubbub.client.v1.Change
+	2,  // 23: hubbub.client.v1.Entry.kind:type_name -> hubbub.client.v1.EntryKind
+	44, // 24: hubbub.client.v1.GetLogResponse.entries:type_name -> hubbub.client.v1.Entry
+	3,  // 25: hubbub.client.v1.ErrorDetail.reason:type_name -> hubbub.client.v1.Reason
+	4,  // 26: hubbub.client.v1.ClientService.GetProvider:input_type -> hubbub.client.v1.GetProviderRequest
+	7,  // 27: hubbub.client.v1.ClientService.Enrol:input_type -> hubbub.client.v1.EnrolRequest
+	9,  // 28: hubbub.client.v1.ClientService.PublishKeyPackages:input_type -> hubbub.client.v1.PublishKeyPackagesRequest
+	11, // 29: hubbub.client.v1.ClientService.KeyPackageStatus:input_type -> hubbub.client.v1.KeyPackageStatusRequest
+	13, // 30: hubbub.client.v1.ClientService.CreateRoom:input_type -> hubbub.client.v1.CreateRoomRequest
+	15, // 31: hubbub.client.v1.ClientService.ClaimKeyMaterial:input_type -> hubbub.client.v1.ClaimKeyMaterialRequest
+	18, // 32: hubbub.client.v1.ClientService.Submit:input_type -> hubbub.client.v1.SubmitRequest
+	23, // 33: hubbub.client.v1.ClientService.GetSubmission:input_type -> hubbub.client.v1.GetSubmissionRequest
+	25, // 34: hubbub.client.v1.ClientService.ListSubmissions:input_type -> hubbub.client.v1.ListSubmissionsRequest
+	27, // 35: hubbub.client.v1.ClientService.Forget:input_type -> hubbub.client.v1.ForgetRequest
+	29, // 36: hubbub.client.v1.ClientService.GetGroupInfo:input_type -> hubbub.client.v1.GetGroupInfoRequest
+	37, // 37: hubbub.client.v1.ClientService.ListRooms:input_type -> hubbub.client.v1.ListRoomsRequest
+	39, // 38: hubbub.client.v1.ClientService.GetRoom:input_type -> hubbub.client.v1.GetRoomRequest
+	35, // 39: hubbub.client.v1.ClientService.GetDelivery:input_type -> hubbub.client.v1.GetDeliveryRequest
+	42, // 40: hubbub.client.v1.ClientService.GetHistory:input_type -> hubbub.client.v1.GetHistoryRequest
+	45, // 41: hubbub.client.v1.ClientService.GetLog:input_type -> hubbub.client.v1.GetLogRequest
+	5,  // 42: hubbub.client.v1.ClientService.GetProvider:output_type -> hubbub.client.v1.GetProviderResponse
+	8,  // 43: hubbub.client.v1.ClientService.Enrol:output_type -> hubbub.client.v1.EnrolResponse
+	10, // 44: hubbub.client.v1.ClientService.PublishKeyPackages:output_type -> hubbub.client.v1.PublishKeyPackagesResponse
+	12, // 45: hubbub.client.v1.ClientService.KeyPackageStatus:output_type -> hubbub.client.v1.KeyPackageStatusResponse
+	14, // 46: hubbub.client.v1.ClientService.CreateRoom:output_type -> hubbub.client.v1.CreateRoomResponse
+	16, // 47: hubbub.client.v1.ClientService.ClaimKeyMaterial:output_type -> hubbub.client.v1.ClaimKeyMaterialResponse
+	19, // 48: hubbub.client.v1.ClientService.Submit:output_type -> hubbub.client.v1.SubmitResponse
+	24, // 49: hubbub.client.v1.ClientService.GetSubmission:output_type -> hubbub.client.v1.GetSubmissionResponse
+	26, // 50: hubbub.client.v1.ClientService.ListSubmissions:output_type -> hubbub.client.v1.ListSubmissionsResponse
+	28, // 51: hubbub.client.v1.ClientService.Forget:output_type -> hubbub.client.v1.ForgetResponse
+	30, // 52: hubbub.client.v1.ClientService.GetGroupInfo:output_type -> hubbub.client.v1.GetGroupInfoResponse
+	38, // 53: hubbub.client.v1.ClientService.ListRooms:output_type -> hubbub.client.v1.ListRoomsResponse
+	40, // 54: hubbub.client.v1.ClientService.GetRoom:output_type -> hubbub.client.v1.GetRoomResponse
+	36, // 55: hubbub.client.v1.ClientService.GetDelivery:output_type -> hubbub.client.v1.GetDeliveryResponse
+	43, // 56: hubbub.client.v1.ClientService.GetHistory:output_type -> hubbub.client.v1.GetHistoryResponse
+	46, // 57: hubbub.client.v1.ClientService.GetLog:output_type -> hubbub.client.v1.GetLogResponse
+	42, // [42:58] is the sub-list for method output_type
+	26, // [26:42] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_hubbub_client_v1_client_proto_init() }
@@ -3077,7 +3340,7 @@ func file_hubbub_client_v1_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hubbub_client_v1_client_proto_rawDesc), len(file_hubbub_client_v1_client_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   41,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -55,6 +55,9 @@ func (s clientService) ClaimKeyMaterial(ctx context.Context, req *connect.Reques
 	if err := checkClaim(c, target, req.Msg.Body); err != nil {
 		return nil, err
 	}
+	if err := s.Limits.claim(c.User, target); err != nil {
+		return nil, s.fromRole(ctx, err, "")
+	}
 	body, err := s.Rooms.KeyMaterial(ctx, c.URI, target, req.Msg.Body)
 	if err != nil {
 		return nil, s.fromRole(ctx, err, target.Domain())

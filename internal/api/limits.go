@@ -1,6 +1,35 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"hubbub/internal/peer"
+	"hubbub/mimi"
+)
+
+// Limits are rates of what users and their clients may do; nil ones are none. A
+// refused call has done nothing.
+type Limits struct {
+	Posts  *peer.Limits[mimi.ClientURI] // writes to rooms
+	Rooms  *peer.Limits[mimi.UserURI]   // rooms made
+	Claims *peer.Limits[mimi.UserURI]   // claims of KeyPackages
+	// ClaimsOfTarget are those of one user for one other.
+	ClaimsOfTarget *peer.Limits[Claim]
+}
+
+// Claim is who asks for whose KeyPackages.
+type Claim struct{ By, Target mimi.UserURI }
+
+// claim counts a claim.
+func (l *Limits) claim(by, target mimi.UserURI) error {
+	if p := l.ClaimsOfTarget.Take(Claim{by, target}, 1); p != nil {
+		return p
+	}
+	if p := l.Claims.Take(by, 1); p != nil {
+		return p
+	}
+	return nil
+}
 
 // Limits of the API, told to clients by GetProvider.
 const (

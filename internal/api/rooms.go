@@ -25,6 +25,9 @@ func (s clientService) CreateRoom(ctx context.Context, req *connect.Request[clie
 	case len(req.Msg.RatchetTree) > maxBodyBytes:
 		return nil, tooLarge("ratchet_tree", maxBodyBytes)
 	}
+	if p := s.Limits.Rooms.Take(caller(ctx).User, 1); p != nil {
+		return nil, s.fromRole(ctx, p, "")
+	}
 	pos, err := s.Creator.CreateRoom(ctx, caller(ctx).URI, uri, req.Msg.GroupInfo, req.Msg.RatchetTree)
 	if err != nil {
 		return nil, s.fromRole(ctx, err, "")
@@ -64,9 +67,15 @@ func (s clientService) GetRoom(ctx context.Context, req *connect.Request[clientp
 	out := &clientpb.GetRoomResponse{}
 	err := s.withRoom(ctx, req.Msg.Room, func(tx store.ReadTx, a *access) error {
 		v, err := s.viewOf(tx, c)
-		if err == nil {
-			out.Room = v.room(a)
+		if err != nil {
+			return err
 		}
+		out.Room = v.room(a)
+		if !a.in {
+			return nil
+		}
+		known, err := s.known(tx, a.rec)
+		out.Room.Delivery = deliveryPB(known)
 		return err
 	})
 	if err != nil {

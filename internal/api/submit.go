@@ -92,7 +92,7 @@ func (s clientService) submitTogether(ctx context.Context, list []*clientpb.NewS
 	}
 	// What is checked of a message is the same for all of one client and room.
 	err := s.Store.View(ctx, func(tx store.ReadTx) error { return checkWrite(tx, c, &subs[0], first) })
-	if err != nil {
+	if err != nil || s.Limits.Posts.Take(c.URI, len(subs)) != nil {
 		return nil
 	}
 	stored, err := together.SubmitAll(ctx, subs)
@@ -121,7 +121,16 @@ func (s clientService) submitOne(ctx context.Context, n *clientpb.NewSubmission)
 	if refused != nil {
 		return sub, refused
 	}
-	err := s.Store.View(ctx, func(tx store.ReadTx) error { return checkState(tx, c, &sub, w) })
+	fresh := false
+	err := s.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		fresh, err = checkState(tx, c, &sub, w)
+		return err
+	})
+	if err == nil && fresh { // a repeat is answered whatever the rate
+		if p := s.Limits.Posts.Take(c.URI, 1); p != nil {
+			err = p
+		}
+	}
 	if err == nil {
 		sub, err = s.Rooms.Submit(ctx, sub)
 	}
@@ -168,24 +177,24 @@ func validTxn(s string) bool {
 }
 
 // checkState checks a write against what this provider holds. A repeat of a
-// write that is known passes before anything else is looked at.
-func checkState(tx store.ReadTx, c *store.Client, sub *store.Submission, w *write) error {
+// write that is known passes before anything else is looked at; it is not fresh.
+func checkState(tx store.ReadTx, c *store.Client, sub *store.Submission, w *write) (fresh bool, err error) {
 	known, err := tx.Submission(c.URI, sub.Txn)
 	if err == nil {
 		if known.Room != sub.Room || known.Kind != sub.Kind || known.MessageHash != sub.MessageHash {
-			return txnConflict()
+			return false, txnConflict()
 		}
-		return nil
+		return false, nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
-		return err
+		return false, err
 	}
 	if _, err := tx.EntryByMessage(sub.Room, sub.MessageHash); err == nil {
-		return nil
+		return false, nil
 	} else if !errors.Is(err, store.ErrNotFound) {
-		return err
+		return false, err
 	}
-	return checkWrite(tx, c, sub, w)
+	return true, checkWrite(tx, c, sub, w)
 }
 
 func (s clientService) GetSubmission(ctx context.Context, req *connect.Request[clientpb.GetSubmissionRequest]) (*connect.Response[clientpb.GetSubmissionResponse], error) {
