@@ -31,8 +31,8 @@ var (
 	// ErrTooFarAhead: the message's generation exceeds Config.MaxForward.
 	ErrTooFarAhead = errors.New("mls: generation too far ahead")
 	// ErrRemoved: this client is no longer a member. Process reports the event
-	// itself with CommitReceived.Removed, whose Merge is nil; a nil Group
-	// answers this error to everything.
+	// itself with CommitReceived.Removed, whose Merge is nil. Every method of
+	// a nil Group that returns an error returns this one.
 	ErrRemoved = errors.New("mls: removed from the group")
 	// ErrReInitialized: the group has been closed by a ReInit proposal.
 	ErrReInitialized = errors.New("mls: group was reinitialized")

@@ -182,6 +182,9 @@ func (g *Group) EpochAuthenticator() []byte { return slices.Clone(g.secrets.auth
 // Export derives length octets for use outside MLS, bound to the epoch
 // (RFC 9420 §8.5).
 func (g *Group) Export(label string, context []byte, length int) ([]byte, error) {
+	if g == nil {
+		return nil, ErrRemoved
+	}
 	return g.secrets.export(g.Suite(), label, context, length)
 }
 
@@ -265,6 +268,9 @@ func gatherPSKs(suite CipherSuite, ids []PreSharedKeyID, find func(*PreSharedKey
 // the ratchet tree (RFC 9420 §12.4.3). If the caller's leaf lists a GREASE
 // extension, the GroupInfo has it too (RFC 9420 §13.5).
 func (g *Group) GroupInfo() (*GroupInfo, error) {
+	if g == nil {
+		return nil, ErrRemoved
+	}
 	return g.groupInfo(nil)
 }
 

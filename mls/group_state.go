@@ -108,7 +108,12 @@ func decodeGroup(r *wire.Reader, version uint16, cfg *Config) *Group {
 
 // MarshalBinary returns an encoding of everything in the group, for storage. It
 // contains secrets; its size is linear in that of the group.
-func (g *Group) MarshalBinary() ([]byte, error) { return marshalState(g) }
+func (g *Group) MarshalBinary() ([]byte, error) {
+	if g == nil {
+		return nil, ErrRemoved
+	}
+	return marshalState(g)
+}
 
 // UnmarshalGroup reads what MarshalBinary returned, or returns ErrBadState.
 // cfg is not stored and has to be given again.

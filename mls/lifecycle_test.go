@@ -24,7 +24,14 @@ func TestRemovedClient(t *testing.T) {
 	_, _, err2 := g.Propose(selfRemove(), ProposeOptions{})
 	_, err3 := g.Commit(CommitOptions{})
 	_, err4 := g.Process(pending.Message())
-	for _, err := range []error{err1, err2, err3, err4} {
+	_, err5 := g.Export("label", nil, 32)
+	_, _, err6 := g.SafeExport(1)
+	_, err7 := g.GroupInfo()
+	_, err8 := g.MarshalBinary()
+	_, err9 := g.Branch(GroupOptions{}, nil, CommitOptions{})
+	_, err10 := g.Reinitialize(GroupOptions{}, nil, CommitOptions{})
+	_, err11 := pending.MergeFrom(g)
+	for _, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11} {
 		if !errors.Is(err, ErrRemoved) {
 			t.Error(err)
 		}

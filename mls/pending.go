@@ -47,9 +47,12 @@ func (p *PendingCommit) Merge() *Group { return p.next }
 // MergeFrom is Merge for a caller that has gone on in the old epoch while the
 // commit was under way: what it has read since then stays read, and the keys it
 // was given stay available. current is its latest group of the old epoch. It
-// returns ErrWrongGroup or ErrWrongEpoch if current is of another.
+// returns ErrWrongGroup or ErrWrongEpoch if current is of another, ErrRemoved if
+// it is nil.
 func (p *PendingCommit) MergeFrom(current *Group) (*Group, error) {
 	switch {
+	case current == nil:
+		return nil, ErrRemoved
 	case p.base == nil || !equalKey(current.GroupID(), p.next.GroupID()):
 		return nil, ErrWrongGroup
 	case current.Epoch() != p.base.Epoch():

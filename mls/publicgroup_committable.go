@@ -75,8 +75,8 @@ func conflict(a, b *CachedProposal) bool {
 	case ProposalTypeGroupContextExtensions, ProposalTypeReInit:
 		return true
 	case ProposalTypePSK:
-		x, y := map[string]bool{}, a.Proposal.PSK
-		return checkRepeatedPSK(x, y) == nil && checkRepeatedPSK(x, b.Proposal.PSK) != nil
+		x, y := a.Proposal.PSK, b.Proposal.PSK
+		return x.sameKey(y) && bytes.Equal(encoded(x), encoded(y))
 	case ProposalTypeAppDataUpdate:
 		x, y := a.Proposal.AppDataUpdate, b.Proposal.AppDataUpdate
 		return x.Component == y.Component && (x.Op == AppDataUpdateOpRemove || y.Op == AppDataUpdateOpRemove)

@@ -19,6 +19,9 @@ type exportNode struct {
 // the secret together. A second call in the epoch returns ErrExported
 // (draft-ietf-mls-extensions §4.4).
 func (g *Group) SafeExport(id ComponentID) (next *Group, secret []byte, err error) {
+	if g == nil {
+		return nil, nil, ErrRemoved
+	}
 	exports, secret, err := g.exports.take(g.Suite(), exportLevels, id)
 	if err != nil {
 		return nil, nil, err

@@ -16,6 +16,9 @@ import (
 // The successor is the pending commit's Merge. Errors are those of NewGroup and
 // Commit, and a *ValidationError if g was not closed or members are missing.
 func (g *Group) Reinitialize(o GroupOptions, members []*KeyPackage, commit CommitOptions) (*PendingCommit, error) {
+	if g == nil {
+		return nil, ErrRemoved
+	}
 	r := g.public.ReInit()
 	if r == nil {
 		return nil, invalid("RFC 9420 §11.2", "group was not reinitialized")
@@ -32,6 +35,9 @@ func (g *Group) Reinitialize(o GroupOptions, members []*KeyPackage, commit Commi
 // The branch is the pending commit's Merge. Errors are those of NewGroup and
 // Commit, and a *ValidationError if one of members is not a member of g.
 func (g *Group) Branch(o GroupOptions, members []*KeyPackage, commit CommitOptions) (*PendingCommit, error) {
+	if g == nil {
+		return nil, ErrRemoved
+	}
 	o.Suite = g.Suite()
 	return g.succeed(ResumptionPSKUsageBranch, o, members, commit)
 }

@@ -69,12 +69,12 @@ func parseComponentsList(data []byte) ([]string, error) {
 
 // parseMediaTypes splits a MediaTypeList into its elements' encodings.
 func parseMediaTypes(data []byte) (out []string, err error) {
-	r := wire.NewReader(data)
-	for v := r.Vector(); !v.Empty(); {
-		from := v.Offset()
-		v.Opaque() // type
-		v.Opaque() // parameters
-		out = append(out, string(v.Consumed(from, v.Offset())))
+	var list MediaTypeList
+	if err := wire.Unmarshal(data, &list); err != nil {
+		return nil, err
 	}
-	return out, r.Done()
+	for i := range list {
+		out = append(out, string(encoded(&list[i])))
+	}
+	return out, nil
 }
