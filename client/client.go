@@ -57,6 +57,8 @@ type Client struct {
 	stockDue   atomic.Bool // the stock of KeyPackages is to be looked at
 	refreshDue atomic.Bool // what the provider says about itself is
 
+	sends sendQueue
+
 	kickOutbox chan struct{} // the sender has something to do
 	kickChores chan struct{} // so have the chores
 

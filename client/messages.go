@@ -53,17 +53,7 @@ func (c *Client) Send(ctx context.Context, room mimi.RoomURI, text string) (Mess
 	}
 	m := Message{ID: MessageID(id), Room: room, Sender: c.user, Device: c.uri, Text: text,
 		Timestamp: c.opts.Now().Truncate(time.Millisecond), State: Sending}
-	err = c.step(func(b *batch) error {
-		r := b.room(room)
-		if err := r.member(); err != nil {
-			return err
-		}
-		if _, err := b.addMessage(&m, encoded, true); err != nil {
-			return err
-		}
-		return b.encryptWaiting(r)
-	})
-	if err != nil {
+	if err := c.sends.do(c, &sendRequest{message: &m, encoded: encoded, done: make(chan struct{})}); err != nil {
 		return Message{}, err
 	}
 	return m, nil
