@@ -108,8 +108,11 @@ func (w *walk) state() {
 	}
 	w.mark("state", s.Pos)
 	w.stored = &s
-	if s.GroupInfo() == nil {
-		return
+	if len(s.GroupInfo()) == 0 {
+		if w.rec.Hub == w.cfg.Domain {
+			w.wrong("state", 0, "lacks the GroupInfo")
+		}
+		return // after a commit only the hub has it
 	}
 	// A hub hands the GroupInfo on to those who join: it must hold.
 	whole, err := room.NewSnapshot(&s, nil)

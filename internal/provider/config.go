@@ -25,6 +25,10 @@ type Config struct {
 	Identity string `toml:"identity"`
 	// DataDir holds the database, the keys made here and the lock. Default: data
 	DataDir string `toml:"data_dir"`
+	// HeadsFile keeps the head of every log outside the database, so that one that
+	// lost something is found out. On another disk it says more. Default: heads in
+	// the data directory.
+	HeadsFile string `toml:"heads_file"`
 	// AdminSocket is the Unix socket on which the operator's commands are served,
 	// to whoever may open it. Default: admin.sock in the data directory.
 	AdminSocket string `toml:"admin_socket"`
@@ -98,6 +102,7 @@ const consentOpen = "open"
 // withDefaults fills in what was left empty.
 func (c Config) withDefaults() Config {
 	setDefault(&c.DataDir, "data")
+	setDefault(&c.HeadsFile, filepath.Join(c.DataDir, headsFile))
 	setDefault(&c.AdminSocket, filepath.Join(c.DataDir, "admin.sock"))
 	setDefault(&c.Consent, consentOpen)
 	setDefault(&c.Federation.Listen, ":443")
@@ -119,7 +124,7 @@ func setDefault(v *string, def string) {
 // below makes relative file names relative to dir.
 func (c Config) below(dir string) Config {
 	for _, f := range []*string{
-		&c.DataDir, &c.AdminSocket, &c.Federation.CertFile, &c.Federation.KeyFile, &c.Federation.CAFile,
+		&c.DataDir, &c.HeadsFile, &c.AdminSocket, &c.Federation.CertFile, &c.Federation.KeyFile, &c.Federation.CAFile,
 		&c.API.CertFile, &c.API.KeyFile, &c.IdentityCA.CertFile, &c.IdentityCA.KeyFile, &c.IdentityCA.RootsFile,
 	} {
 		if *f != "" && !filepath.IsAbs(*f) {

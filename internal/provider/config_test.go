@@ -49,7 +49,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Identity: "a.localhost", DataDir: filepath.Join(dir, "state"), AdminSocket: filepath.Join(dir, "state/admin.sock"), Consent: "open",
+		Identity: "a.localhost", DataDir: filepath.Join(dir, "state"), HeadsFile: filepath.Join(dir, "state/heads"), AdminSocket: filepath.Join(dir, "state/admin.sock"), Consent: "open",
 		Federation: FederationConfig{
 			Listen: "127.0.0.1:1", CertFile: filepath.Join(dir, "tls.pem"), KeyFile: "/abs/tls.key", CAFile: filepath.Join(dir, "ca.pem"),
 			Allow: []string{"b.localhost", "c.localhost"}, Peers: map[string]PeerConfig{"b.localhost": {Address: "127.0.0.1:2"}},

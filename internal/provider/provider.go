@@ -16,6 +16,7 @@ import (
 	"hubbub/internal/fanout"
 	"hubbub/internal/federation"
 	"hubbub/internal/follower"
+	"hubbub/internal/heads"
 	"hubbub/internal/hub"
 	"hubbub/internal/identity"
 	"hubbub/internal/keymaterial"
@@ -34,6 +35,7 @@ const suite = mls.SuiteX25519AES128SHA256Ed25519
 const (
 	hubKeyFile = "keys/hub.key"
 	readyFile  = "ready"
+	headsFile  = "heads"
 )
 
 // Provider is a provider that has everything it needs to run.
@@ -41,7 +43,8 @@ type Provider struct {
 	cfg Config
 	log *slog.Logger
 
-	store    store.Store
+	store    store.Store // guarded by heads
+	heads    *heads.File
 	notifier *api.Notifier
 	fanout   *fanout.Fanout
 	follower *follower.Follower
@@ -87,6 +90,9 @@ func New(cfg Config, log *slog.Logger) (*Provider, error) {
 }
 
 func (p *Provider) build() error {
+	if err := p.checkStart(); err != nil {
+		return err
+	}
 	k, err := p.loadKeys()
 	if err != nil {
 		return err
@@ -141,8 +147,9 @@ func (p *Provider) wire(k keyring) error {
 		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout,
 		Wake: p.wakeHosted, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "hub"),
 	})
+	remote := &hubs{domain, h, p.remote}
 	p.follower = follower.New(follower.Config{
-		Domain: domain, Store: p.store, Env: env, Remote: &hubs{domain, h, p.remote},
+		Domain: domain, Store: p.store, Env: env, Remote: remote, Batch: remote,
 		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "follower"),
 	})
 	km := keymaterial.New(keymaterial.Config{
@@ -209,7 +216,10 @@ func (p *Provider) Close() error {
 	}
 	err := p.store.Close()
 	if errors.Is(err, store.ErrClosed) {
-		return nil
+		err = nil
+	}
+	if p.heads != nil {
+		err = errors.Join(err, p.heads.Close())
 	}
 	return err
 }
@@ -223,6 +233,7 @@ const drainTimeout = 10 * time.Second
 func (p *Provider) Run(ctx context.Context) error {
 	servers := p.servers()
 	crew := newCrew(ctx, p.log)
+	crew.work("heads", p.heads.Run)
 	crew.work("fanout", p.fanout.Run)
 	crew.work("follower", p.follower.Run)
 	crew.work("sync", func(ctx context.Context) error { p.api.Run(ctx); return nil })
