@@ -29,6 +29,13 @@ test: ## all tests
 race: ## all tests with the race detector (needs a C compiler)
 	go test -race ./...
 
+# How many seeds `make sim` plays.
+SEEDS ?= 500
+
+.PHONY: sim
+sim: ## providers in one process under seeded faults: SEEDS=500 runs
+	go test -count=1 ./internal/simnet -run TestSeeds -seeds $(SEEDS)
+
 .PHONY: check
 check: fmt-check vet lint staticcheck generated vuln ## everything that needs no running code
 

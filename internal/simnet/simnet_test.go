@@ -1,0 +1,62 @@
+package simnet
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+var (
+	seeds  = flag.Int("seeds", 24, "how many seeds TestSeeds plays")
+	first  = flag.Uint64("seed", 0, "the first of them")
+	events = flag.Int("events", 400, "events of a run before it heals")
+	show   = flag.Bool("transcript", false, "print the transcript of every run")
+)
+
+// TestSeeds plays one run per seed.
+func TestSeeds(t *testing.T) {
+	var total, entries atomic.Int64
+	t.Run("all", func(t *testing.T) {
+		for i := range *seeds {
+			seed := *first + uint64(i)
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				res := play(t, seed, *events)
+				total.Add(int64(res.events))
+				entries.Add(int64(res.entries))
+				report(t, seed, res)
+			})
+		}
+	})
+	t.Logf("%d seeds, %d events, %d entries", *seeds, total.Load(), entries.Load())
+}
+
+// report prints a run that failed, and how to repeat it.
+func report(t *testing.T, seed uint64, res result) {
+	t.Helper()
+	if *show || res.failure != "" {
+		t.Logf("transcript of seed %d:\n%s", seed, strings.Join(res.log, "\n"))
+	}
+	if res.failure != "" {
+		t.Errorf("seed %d, event %d: %s\nrepeat: go test ./internal/simnet -run TestSeeds -seed %d -seeds 1 -events %d",
+			seed, res.events, res.failure, seed, *events)
+	}
+}
+
+// TestRepeats plays a seed twice: the transcripts are the same.
+func TestRepeats(t *testing.T) {
+	for _, seed := range []uint64{1, 2, 7} {
+		a, b := play(t, seed, 200), play(t, seed, 200)
+		if !slices.Equal(a.log, b.log) {
+			for i := range min(len(a.log), len(b.log)) {
+				if a.log[i] != b.log[i] {
+					t.Errorf("seed %d: line %d:\n%s\n%s", seed, i, a.log[i], b.log[i])
+					break
+				}
+			}
+		}
+	}
+}
