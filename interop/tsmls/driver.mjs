@@ -55,14 +55,15 @@ function withHeader(key) {
   return Uint8Array.from(n < 64 ? [n, ...key] : [0x40 | (n >> 8), n & 0xff, ...key])
 }
 function withoutHeader(b) {
-  if (b.length > 1 && b[0] === b.length - 1) return b.slice(1)
-  if (b.length > 2 && b[0] >> 6 === 1 && (((b[0] & 0x3f) << 8) | b[1]) === b.length - 2) return b.slice(2)
-  return b
+  return b.slice(b[0] >> 6 === 0 ? 1 : 2)
 }
-const correcting = (cs) => ({
-  ...cs,
-  hpke: { ...cs.hpke, importPublicKey: (k) => cs.hpke.importPublicKey(withoutHeader(k)) },
-})
+// correcting reads the external_pub of a GroupInfo as it should be. All other
+// keys are left alone.
+function correcting(cs, gi) {
+  const pub = gi.extensions.find((x) => x.extensionType === "external_pub")?.extensionData
+  const importPublicKey = (k) => cs.hpke.importPublicKey(k === pub ? withoutHeader(k) : k)
+  return { ...cs, hpke: { ...cs.hpke, importPublicKey } }
+}
 
 function client(r) {
   const c = clients.get(r.client)
@@ -257,7 +258,7 @@ const commands = {
         compareKeyPackageToLeafNode: (a, b) => equal(a.leafNode.signaturePublicKey, b.signaturePublicKey),
       },
     }
-    const cs = r.as_is ? c.cs : correcting(c.cs)
+    const cs = r.as_is ? c.cs : correcting(c.cs, gi)
     const got = await joinGroupExternal(gi, kp.publicPackage, kp.privatePackage, r.resync ?? false, cs, tree(r.ratchet_tree), config)
     return { commit: wrap("mls_public_message", "publicMessage", got.publicMessage), ...keep(c, got.newState) }
   },
