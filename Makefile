@@ -71,6 +71,10 @@ vuln: ## known vulnerabilities in what we call (skipped if the database cannot b
 	elif echo "$$out" | grep -q '^Vulnerability #'; then echo "$$out"; exit 1; \
 	else echo "govulncheck: SKIPPED, it could not run:"; echo "$$out" | tail -n 3; fi
 
+.PHONY: kill
+kill: ## kill real providers at every place where they may die, and read all logs
+	HUBBUB_KILL=1 go test -count=1 -v -timeout 10m ./internal/killtest
+
 .PHONY: interop
 interop: ## MLS groups of this library and ts-mls, and the gRPC mock client (needs node and npm)
 	cd interop/tsmls && npm ci --silent

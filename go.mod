@@ -11,6 +11,7 @@ require (
 
 require (
 	connectrpc.com/connect v1.19.2
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/coder/websocket v1.8.15
 	github.com/dustin/go-humanize v1.1.0 // indirect

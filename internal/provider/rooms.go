@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"hubbub/internal/failpoint"
 	"hubbub/internal/federation"
 	"hubbub/internal/follower"
 	"hubbub/internal/hub"
@@ -32,7 +33,9 @@ type rooms struct {
 // a room of another provider waits in the outbox.
 func (r *rooms) Submit(ctx context.Context, s store.Submission) (store.Submission, error) {
 	if s.Room.Domain() != r.domain {
-		return r.follower.Enqueue(ctx, s)
+		stored, err := r.follower.Enqueue(ctx, s)
+		failpoint.Hit("api.queued", "")
+		return stored, err
 	}
 	return r.post(ctx, s)
 }
@@ -76,7 +79,9 @@ func (r *rooms) post(ctx context.Context, s store.Submission) (store.Submission,
 	if err != nil || s.State != store.Queued {
 		return s, err
 	}
+	failpoint.Hit("api.own.queued", "")
 	rejected, err := r.decide(ctx, s)
+	failpoint.Hit("api.own.decided", "")
 	if err != nil {
 		return s, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver; docs/benchmarks.md says why this one
 
+	"hubbub/internal/failpoint"
 	"hubbub/internal/store"
 )
 
@@ -99,10 +100,12 @@ func checkpoint(s *session, mode string) error {
 }
 
 func walCheckpoint(s *session, mode string) (w walState, err error) {
+	failpoint.Hit("store.checkpoint ", mode)
 	err = s.conn.QueryRowContext(background, "PRAGMA wal_checkpoint("+mode+")").Scan(&w.busy, &w.frames, &w.done)
 	if err != nil {
 		return w, fmt.Errorf("checkpoint: %w", mapError(err))
 	}
+	failpoint.Hit("store.checkpointed ", mode)
 	return w, nil
 }
 

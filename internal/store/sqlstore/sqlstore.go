@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"hubbub/internal/failpoint"
 	"hubbub/internal/store"
 )
 
@@ -78,9 +79,11 @@ func (s *Store) open(driver string) (err error) {
 	}
 	s.db.SetMaxOpenConns(readers + 2) // the writer, and one to spare for the upgrade
 	ctx := context.Background()
+	failpoint.Hit("store.upgrade", "")
 	if err := upgrade(ctx, s.db); err != nil {
 		return err
 	}
+	failpoint.Hit("store.uptodate", "")
 	w, err := newSession(ctx, s.db, writerPragmas)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"hubbub/internal/failpoint"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )
@@ -186,6 +187,7 @@ func (w *writer) commit(batch []*request) {
 }
 
 func (w *writer) begin() error {
+	failpoint.Hit("store.begin", "")
 	if _, err := w.s.exec(beginWrite); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -248,8 +250,10 @@ func runFn(fn func(store.Tx) error, tx *tx) (panicAs any, err error) {
 // succeed without having written), so that nothing more is written until the
 // store is opened anew.
 func (w *writer) end() error {
+	failpoint.Hit("store.written", "")
 	_, err := w.s.exec(commit)
 	if err == nil {
+		failpoint.Hit("store.durable", "")
 		return nil
 	}
 	w.s.exec(rollback)
