@@ -25,6 +25,17 @@
 // application components (Config.Components), the order of commits, storage,
 // and that a group id is not joined twice.
 //
+// Some things happen only where they are asked for: messages in a wire format
+// beyond RFC 9420, such as SemiPrivateMessage, where the GroupContext requires
+// that format; framing of application data where it lists media types
+// (GroupContext.FrameContent); the bindings of multi-credentials with
+// Config.MultiCredentials; numbers for post-quantum suites other than ours with
+// RegisterSuite.
+//
+// Whatever comes from outside is taken for hostile. Decoding and validation end
+// with a value or a typed error, allocate no more than a small multiple of the
+// input, and take time linear in it up to a factor of the tree's depth.
+//
 // Wire types mirror the structs of RFC 9420 and encode with package mls/wire.
 // Decoded values alias the input they were decoded from. Since the encoding is
 // canonical, a decoded value encodes to the octets received, and references
