@@ -30,6 +30,10 @@ const (
 // not arrive: whether it carried out the request is unknown.
 var ErrUnreachable = errors.New("federation: peer unreachable")
 
+// ErrHeld is wrapped when nothing is sent to a peer by wish of our operator. It
+// is an ErrUnreachable: the queues wait.
+var ErrHeld = fmt.Errorf("%w: on hold by our own operator", ErrUnreachable)
+
 // ClientConfig is what a Client needs. Domain, Certificate and Roots are
 // required.
 type ClientConfig struct {
@@ -41,7 +45,12 @@ type ClientConfig struct {
 	Address map[mimi.Domain]string
 	// Allowed, if not nil, decides whether we talk to a peer at all.
 	Allowed func(mimi.Domain) bool
-	Now     func() time.Time // [time.Now]
+	// Held, if not nil, says to which peers nothing is sent for now.
+	Held func(mimi.Domain) bool
+	// Observed, if not nil, hears how each request went, and when the peer's
+	// certificate ends if it was seen.
+	Observed func(peer mimi.Domain, err error, certificateExpires time.Time)
+	Now      func() time.Time // [time.Now]
 }
 
 // Client asks other providers. A refusal is a *mimi.Problem; an error wrapping
@@ -174,6 +183,9 @@ func (c *Client) do(ctx context.Context, to mimi.Domain, out outgoing) (int, []b
 	if err := c.mayAsk(to); err != nil {
 		return 0, nil, err
 	}
+	if c.cfg.Held != nil && c.cfg.Held(to) {
+		return 0, nil, fmt.Errorf("%s: %w", to, ErrHeld)
+	}
 	ctx, cancel := context.WithTimeout(withDialBudget(ctx), requestTimeout)
 	defer cancel()
 	p := c.peer(to)
@@ -255,9 +267,22 @@ func (c *Client) send(ctx context.Context, p *peer, out outgoing, url string) (i
 	return res.StatusCode, body, nil
 }
 
-// roundTrip sends one request and reads the whole answer. Redirects are not
-// followed: an endpoint moves by way of the directory.
+// roundTrip sends one request and reads the whole answer.
 func (c *Client) roundTrip(p *peer, req *http.Request) (*http.Response, []byte, error) {
+	res, body, err := c.exchange(p, req)
+	if c.cfg.Observed != nil && !errors.Is(err, context.Canceled) {
+		var expires time.Time
+		if res != nil && res.TLS != nil {
+			expires = res.TLS.PeerCertificates[0].NotAfter
+		}
+		c.cfg.Observed(p.domain, err, expires)
+	}
+	return res, body, err
+}
+
+// exchange is roundTrip without a witness. Redirects are not followed: an endpoint
+// moves by way of the directory.
+func (c *Client) exchange(p *peer, req *http.Request) (*http.Response, []byte, error) {
 	req.Header.Set("From", fromLocal+"@"+string(c.cfg.Domain))
 	res, err := p.transport.RoundTrip(req)
 	if err != nil {

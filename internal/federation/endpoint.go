@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,6 +22,9 @@ const (
 	HeaderSeq  = "Room-Log-Seq"
 	HeaderHash = "Room-Log-Hash"
 )
+
+// HeaderPeer, on answers, says whom we take the asking provider for.
+const HeaderPeer = "Peer-Domain"
 
 const contentType = "application/octet-stream"
 
@@ -53,6 +57,7 @@ var endpoints = map[mimi.Endpoint]endpoint{
 	mimi.EndpointNotify:        {http.MethodPost, 8 * mib, (*Server).notify},
 	mimi.EndpointGroupInfo:     {http.MethodPost, 64 * kib, (*Server).groupInfo},
 	mimi.EndpointSnapshot:      {http.MethodGet, 0, (*Server).snapshot},
+	mimi.EndpointDelivery:      {http.MethodGet, 0, (*Server).delivery},
 	mimi.EndpointSubmitBatch:   {http.MethodPost, 8 * mib, (*Server).submitBatch},
 }
 
@@ -128,6 +133,15 @@ func (s *Server) snapshot(c *call) ([]byte, error) {
 		return nil, err
 	}
 	return s.cfg.Roles.Snapshot(c.req.Context(), c.peer, uri, seq)
+}
+
+func (s *Server) delivery(c *call) ([]byte, error) {
+	if s.cfg.Delivery == nil {
+		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNotFound, "not offered")
+	}
+	return c.withRoom(func(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, _ []byte) ([]byte, error) {
+		return s.cfg.Delivery(ctx, peer, uri)
+	})
 }
 
 func (c *call) withRoom(serve roomCall) ([]byte, error) {

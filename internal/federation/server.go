@@ -55,7 +55,15 @@ type ServerConfig struct {
 	Allowed func(mimi.Domain) bool
 	// Alive, if not nil, hears of every request whose sender is proven.
 	Alive func(mimi.Domain)
-	Log   *slog.Logger
+	// Limit, if not nil, refuses requests of a peer that sends too many, before
+	// anything of them is read.
+	Limit func(mimi.Domain) error
+	// Delivery, if not nil, answers x-delivery with a mimi.DeliveryReport.
+	Delivery func(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI) ([]byte, error)
+	// Observed, if not nil, hears how each request of a proven sender went, and
+	// when the sender's certificate ends.
+	Observed func(peer mimi.Domain, err error, certificateExpires time.Time)
+	Log      *slog.Logger
 }
 
 // Limits of connections and requests (reliability §5). Bodies: see endpoints.
@@ -197,6 +205,21 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) ([]byte, int, er
 	if s.cfg.Alive != nil {
 		s.cfg.Alive(peer)
 	}
+	body, status, err := s.serve(w, r, peer)
+	if s.cfg.Observed != nil {
+		s.cfg.Observed(peer, err, r.TLS.PeerCertificates[0].NotAfter)
+	}
+	return body, status, err
+}
+
+// serve answers a peer that is who it says.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer mimi.Domain) ([]byte, int, error) {
+	w.Header().Set(HeaderPeer, string(peer))
+	if s.cfg.Limit != nil {
+		if err := s.cfg.Limit(peer); err != nil {
+			return nil, 0, err
+		}
+	}
 	path := r.URL.EscapedPath()
 	if path == mimi.DirectoryPath {
 		return s.serveDirectory(w, r)
@@ -208,6 +231,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) ([]byte, int, er
 	if err := checkMethod(w, r, ep.method); err != nil {
 		return nil, 0, err
 	}
+	var err error
 	c := &call{req: r, peer: peer}
 	// An identifier is one path segment: a raw slash would be a second way to
 	// write it (D-12). Never redirect to a cleaned path.
