@@ -5,7 +5,6 @@ go 1.26.0
 require github.com/cloudflare/circl v1.6.5
 
 require (
-	github.com/anishathalye/porcupine v1.3.1 // indirect
 	golang.org/x/time v0.16.0
 )
 
