@@ -3,6 +3,7 @@ package mls
 import (
 	"crypto/rand"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -28,6 +29,13 @@ type Config struct {
 	// Components interprets AppDataUpdate proposals. Nil lets an update
 	// replace the whole value and knows every component.
 	Components ComponentLogic
+
+	// Proposals are proposal types of the application that this package does
+	// not know: their content is one vector, handed over in Proposal.Raw. They
+	// change nothing in the group, need no path and come from members only. As
+	// RFC 9420 §12.2 wants, all members must list a type in their capabilities
+	// before it is used; all parties to a group must agree on this field.
+	Proposals []ProposalType
 
 	// Now is the clock for KeyPackage lifetimes; nil means time.Now. A replica
 	// that replays a log must give the time at which the entry was accepted.
@@ -116,6 +124,12 @@ func (c *Config) expired(ended uint64) bool {
 	}
 	now := uint64(max(c.now().Unix(), 0))
 	return limit > 0 && now > ended && now-ended > uint64(limit/time.Second)
+}
+
+// handles reports whether the application takes proposals of a type that this
+// package does not know.
+func (c *Config) handles(t ProposalType) bool {
+	return c != nil && slices.Contains(c.Proposals, t)
 }
 
 func (c *Config) validate(cred *Credential, key []byte) error {

@@ -71,7 +71,9 @@ func (p *PublicGroup) checkOne(r *ResolvedProposal, rules *leafRules) error {
 			return invalid(selfRemoveClause, "self_remove by value or from outside the group")
 		}
 	default:
-		return invalid("RFC 9420 §12.2", "proposal type %v is not supported", q.Type)
+		if !p.config.handles(q.Type) {
+			return invalid("RFC 9420 §12.2", "proposal type %v is not supported", q.Type)
+		}
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func (p *Peer) info(*request) (answer, error) {
 		"name": p.name, "version": p.version,
 		"ciphersuites":     mls.SupportedSuites(),
 		"credential_types": []mls.CredentialType{mls.CredentialTypeBasic, mls.CredentialTypeX509},
-		"lacks":            []string{"proposals of types unknown to the library"},
+		"lacks":            []string{},
 		"commands":         commandNames(),
 	}, nil
 }
@@ -67,7 +67,7 @@ func (p *Peer) createClient(r *request) (answer, error) {
 		identity = []byte(r.Client)
 	}
 	c := &client{suite: suite, signer: signer, groups: map[string]*membership{},
-		capabilities: withCapabilities(r), cfg: &mls.Config{MaxLifetime: -1}}
+		capabilities: withCapabilities(r), cfg: &mls.Config{MaxLifetime: -1, Proposals: r.CapProposals}}
 	switch r.Credential {
 	case "", "basic":
 		c.credential = mls.BasicCredential(identity)

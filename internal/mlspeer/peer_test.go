@@ -205,6 +205,10 @@ func TestPeerX509AndCapabilities(t *testing.T) {
 	s.do("process", "x", fields{"message": m["message"]})
 	s.do("process", "y", fields{"message": s.do("commit", "x", nil)["commit"]})
 	s.agree("x", "y")
+	m = s.do("propose", "y", fields{"proposal": fields{"type": "custom", "proposal_type": 0xf043, "data": []byte("of the application")}})
+	s.do("process", "x", fields{"message": m["message"]})
+	s.do("process", "y", fields{"message": s.do("commit", "x", nil)["commit"]})
+	s.agree("x", "y")
 	list := s.do("state", "y", nil)["extensions"].([]any)
 	if len(list) != 1 || list[0].(fields)["data"] != "cm9vbQ==" {
 		t.Errorf("extensions %v", list)
