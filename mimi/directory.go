@@ -47,6 +47,11 @@ const (
 // it needs to follow a room from a given position.
 const EndpointSnapshot Endpoint = "x-snapshot"
 
+// EndpointCheckpoint is an extension of ours: a provider of a room says how far its
+// copy of the log reaches, with the newest signed checkpoint of the hub that it
+// holds (package checkpoint).
+const EndpointCheckpoint Endpoint = "x-checkpoint"
+
 // Variable names of URL templates (DIR-6, D-15).
 const (
 	VarTargetUser      = "targetUser"
@@ -71,8 +76,10 @@ var endpointVariables = map[Endpoint]string{
 	EndpointReportAbuse:     VarRoomID,
 	EndpointProxyDownload:   VarDownloadURL,
 	EndpointSnapshot:        VarRoomID,
+	EndpointCheckpoint:      VarRoomID,
 	EndpointDelivery:        VarRoomID,
 	EndpointSubmitBatch:     VarDomain,
+	EndpointCatchUp:         VarRoomID,
 }
 
 // Variable is the template variable this implementation publishes for e, or "" if

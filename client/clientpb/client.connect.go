@@ -80,6 +80,9 @@ const (
 	ClientServiceGetHistoryProcedure = "/hubbub.client.v1.ClientService/GetHistory"
 	// ClientServiceGetLogProcedure is the fully-qualified name of the ClientService's GetLog RPC.
 	ClientServiceGetLogProcedure = "/hubbub.client.v1.ClientService/GetLog"
+	// ClientServiceCompareReplicasProcedure is the fully-qualified name of the ClientService's
+	// CompareReplicas RPC.
+	ClientServiceCompareReplicasProcedure = "/hubbub.client.v1.ClientService/CompareReplicas"
 )
 
 // ClientServiceClient is a client for the hubbub.client.v1.ClientService service.
@@ -119,6 +122,9 @@ type ClientServiceClient interface {
 	GetHistory(context.Context, *connect.Request[GetHistoryRequest]) (*connect.Response[GetHistoryResponse], error)
 	// GetLog reads entries of a room's log that the caller may see.
 	GetLog(context.Context, *connect.Request[GetLogRequest]) (*connect.Response[GetLogResponse], error)
+	// CompareReplicas asks all providers of a room how far their copies reach, so
+	// that the client can see whether they hold one history.
+	CompareReplicas(context.Context, *connect.Request[CompareReplicasRequest]) (*connect.Response[CompareReplicasResponse], error)
 }
 
 // NewClientServiceClient constructs a client for the hubbub.client.v1.ClientService service. By
@@ -228,6 +234,12 @@ func NewClientServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(clientServiceMethods.ByName("GetLog")),
 			connect.WithClientOptions(opts...),
 		),
+		compareReplicas: connect.NewClient[CompareReplicasRequest, CompareReplicasResponse](
+			httpClient,
+			baseURL+ClientServiceCompareReplicasProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("CompareReplicas")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -249,6 +261,7 @@ type clientServiceClient struct {
 	getDelivery        *connect.Client[GetDeliveryRequest, GetDeliveryResponse]
 	getHistory         *connect.Client[GetHistoryRequest, GetHistoryResponse]
 	getLog             *connect.Client[GetLogRequest, GetLogResponse]
+	compareReplicas    *connect.Client[CompareReplicasRequest, CompareReplicasResponse]
 }
 
 // GetProvider calls hubbub.client.v1.ClientService.GetProvider.
@@ -331,6 +344,11 @@ func (c *clientServiceClient) GetLog(ctx context.Context, req *connect.Request[G
 	return c.getLog.CallUnary(ctx, req)
 }
 
+// CompareReplicas calls hubbub.client.v1.ClientService.CompareReplicas.
+func (c *clientServiceClient) CompareReplicas(ctx context.Context, req *connect.Request[CompareReplicasRequest]) (*connect.Response[CompareReplicasResponse], error) {
+	return c.compareReplicas.CallUnary(ctx, req)
+}
+
 // ClientServiceHandler is an implementation of the hubbub.client.v1.ClientService service.
 type ClientServiceHandler interface {
 	// GetProvider describes the provider; it needs no token.
@@ -368,6 +386,9 @@ type ClientServiceHandler interface {
 	GetHistory(context.Context, *connect.Request[GetHistoryRequest]) (*connect.Response[GetHistoryResponse], error)
 	// GetLog reads entries of a room's log that the caller may see.
 	GetLog(context.Context, *connect.Request[GetLogRequest]) (*connect.Response[GetLogResponse], error)
+	// CompareReplicas asks all providers of a room how far their copies reach, so
+	// that the client can see whether they hold one history.
+	CompareReplicas(context.Context, *connect.Request[CompareReplicasRequest]) (*connect.Response[CompareReplicasResponse], error)
 }
 
 // NewClientServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -473,6 +494,12 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(clientServiceMethods.ByName("GetLog")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clientServiceCompareReplicasHandler := connect.NewUnaryHandler(
+		ClientServiceCompareReplicasProcedure,
+		svc.CompareReplicas,
+		connect.WithSchema(clientServiceMethods.ByName("CompareReplicas")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/hubbub.client.v1.ClientService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ClientServiceGetProviderProcedure:
@@ -507,6 +534,8 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 			clientServiceGetHistoryHandler.ServeHTTP(w, r)
 		case ClientServiceGetLogProcedure:
 			clientServiceGetLogHandler.ServeHTTP(w, r)
+		case ClientServiceCompareReplicasProcedure:
+			clientServiceCompareReplicasHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -578,4 +607,8 @@ func (UnimplementedClientServiceHandler) GetHistory(context.Context, *connect.Re
 
 func (UnimplementedClientServiceHandler) GetLog(context.Context, *connect.Request[GetLogRequest]) (*connect.Response[GetLogResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.ClientService.GetLog is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) CompareReplicas(context.Context, *connect.Request[CompareReplicasRequest]) (*connect.Response[CompareReplicasResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.ClientService.CompareReplicas is not implemented"))
 }

@@ -1950,7 +1950,10 @@ type Room struct {
 	Queued uint32 `protobuf:"varint,12,opt,name=queued,proto3" json:"queued,omitempty"`
 	// How far the providers of the room have stored its log, as far as that is
 	// known here without asking anybody.
-	Delivery      []*ProviderDelivery `protobuf:"bytes,13,rep,name=delivery,proto3" json:"delivery,omitempty"`
+	Delivery []*ProviderDelivery `protobuf:"bytes,13,rep,name=delivery,proto3" json:"delivery,omitempty"`
+	// The newest checkpoint of the room's hub that this provider holds: a signed
+	// note over room, Seq and hash. Empty if there is none.
+	Checkpoint    []byte `protobuf:"bytes,14,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2072,6 +2075,13 @@ func (x *Room) GetQueued() uint32 {
 func (x *Room) GetDelivery() []*ProviderDelivery {
 	if x != nil {
 		return x.Delivery
+	}
+	return nil
+}
+
+func (x *Room) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
 	}
 	return nil
 }
@@ -2804,7 +2814,9 @@ type GetLogResponse struct {
 	// Continue after this Seq; it advances past entries the caller may not see.
 	Next uint64 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
 	// There is more after next.
-	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	// As in Room.
+	Checkpoint    []byte `protobuf:"bytes,4,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2860,6 +2872,182 @@ func (x *GetLogResponse) GetMore() bool {
 	return false
 }
 
+func (x *GetLogResponse) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+type CompareReplicasRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareReplicasRequest) Reset() {
+	*x = CompareReplicasRequest{}
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareReplicasRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareReplicasRequest) ProtoMessage() {}
+
+func (x *CompareReplicasRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareReplicasRequest.ProtoReflect.Descriptor instead.
+func (*CompareReplicasRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *CompareReplicasRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+type CompareReplicasResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each provider with a participant in the room, the hub first.
+	Reports []*ReplicaReport `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	// If the hub has signed two histories: both checkpoints.
+	Evidence      []byte `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareReplicasResponse) Reset() {
+	*x = CompareReplicasResponse{}
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareReplicasResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareReplicasResponse) ProtoMessage() {}
+
+func (x *CompareReplicasResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareReplicasResponse.ProtoReflect.Descriptor instead.
+func (*CompareReplicasResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *CompareReplicasResponse) GetReports() []*ReplicaReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+func (x *CompareReplicasResponse) GetEvidence() []byte {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+type ReplicaReport struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Provider string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// How far its copy reaches; absent if it did not say.
+	Head *Position `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
+	// The newest checkpoint it holds; empty if none. Nobody has verified it.
+	Checkpoint []byte `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Why there is no report: a stable code such as "peer-unreachable".
+	Error         string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaReport) Reset() {
+	*x = ReplicaReport{}
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaReport) ProtoMessage() {}
+
+func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaReport.ProtoReflect.Descriptor instead.
+func (*ReplicaReport) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ReplicaReport) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ReplicaReport) GetHead() *Position {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *ReplicaReport) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *ReplicaReport) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // ErrorDetail travels with every refusal, as a Connect error detail.
 type ErrorDetail struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -2879,7 +3067,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +3079,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +3092,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{43}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ErrorDetail) GetReason() Reason {
@@ -3060,7 +3248,7 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\"5\n" +
 	"\vParticipant\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\rR\x04role\"\xf5\x03\n" +
+	"\x04role\x18\x02 \x01(\rR\x04role\"\x95\x04\n" +
 	"\x04Room\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12.\n" +
@@ -3076,7 +3264,10 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	" \x01(\bR\x06member\x12 \n" +
 	"\vparticipant\x18\v \x01(\bR\vparticipant\x12\x16\n" +
 	"\x06queued\x18\f \x01(\rR\x06queued\x12>\n" +
-	"\bdelivery\x18\r \x03(\v2\".hubbub.client.v1.ProviderDeliveryR\bdelivery\"\x9f\x01\n" +
+	"\bdelivery\x18\r \x03(\v2\".hubbub.client.v1.ProviderDeliveryR\bdelivery\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x0e \x01(\fR\n" +
+	"checkpoint\"\x9f\x01\n" +
 	"\x10ProviderDelivery\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\x04R\x06stored\x12\x14\n" +
@@ -3123,11 +3314,26 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\rGetLogRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\rR\x05limit\"k\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\"\x8b\x01\n" +
 	"\x0eGetLogResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.hubbub.client.v1.EntryR\aentries\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\x04R\x04next\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"\xc9\x01\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x04 \x01(\fR\n" +
+	"checkpoint\",\n" +
+	"\x16CompareReplicasRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"p\n" +
+	"\x17CompareReplicasResponse\x129\n" +
+	"\areports\x18\x01 \x03(\v2\x1f.hubbub.client.v1.ReplicaReportR\areports\x12\x1a\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence\"\x91\x01\n" +
+	"\rReplicaReport\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12.\n" +
+	"\x04head\x18\x02 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04head\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x03 \x01(\fR\n" +
+	"checkpoint\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\xc9\x01\n" +
 	"\vErrorDetail\x120\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x18.hubbub.client.v1.ReasonR\x06reason\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x18\n" +
@@ -3174,7 +3380,7 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\fREASON_QUOTA\x10\x13\x12\x17\n" +
 	"\x13REASON_RATE_LIMITED\x10\x14\x12\x16\n" +
 	"\x12REASON_ROOM_FROZEN\x10\x15\x12\x16\n" +
-	"\x12REASON_UNAVAILABLE\x10\x162\xc0\v\n" +
+	"\x12REASON_UNAVAILABLE\x10\x162\xa8\f\n" +
 	"\rClientService\x12Z\n" +
 	"\vGetProvider\x12$.hubbub.client.v1.GetProviderRequest\x1a%.hubbub.client.v1.GetProviderResponse\x12H\n" +
 	"\x05Enrol\x12\x1e.hubbub.client.v1.EnrolRequest\x1a\x1f.hubbub.client.v1.EnrolResponse\x12o\n" +
@@ -3193,7 +3399,8 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\vGetDelivery\x12$.hubbub.client.v1.GetDeliveryRequest\x1a%.hubbub.client.v1.GetDeliveryResponse\x12W\n" +
 	"\n" +
 	"GetHistory\x12#.hubbub.client.v1.GetHistoryRequest\x1a$.hubbub.client.v1.GetHistoryResponse\x12K\n" +
-	"\x06GetLog\x12\x1f.hubbub.client.v1.GetLogRequest\x1a .hubbub.client.v1.GetLogResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
+	"\x06GetLog\x12\x1f.hubbub.client.v1.GetLogRequest\x1a .hubbub.client.v1.GetLogResponse\x12f\n" +
+	"\x0fCompareReplicas\x12(.hubbub.client.v1.CompareReplicasRequest\x1a).hubbub.client.v1.CompareReplicasResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
 
 var (
 	file_hubbub_client_v1_client_proto_rawDescOnce sync.Once
@@ -3208,7 +3415,7 @@ func file_hubbub_client_v1_client_proto_rawDescGZIP() []byte {
 }
 
 var file_hubbub_client_v1_client_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_hubbub_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_hubbub_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_hubbub_client_v1_client_proto_goTypes = []any{
 	(SubmissionKind)(0),                // 0: hubbub.client.v1.SubmissionKind
 	(SubmissionState)(0),               // 1: hubbub.client.v1.SubmissionState
@@ -3257,7 +3464,10 @@ var file_hubbub_client_v1_client_proto_goTypes = []any{
 	(*Entry)(nil),                      // 44: hubbub.client.v1.Entry
 	(*GetLogRequest)(nil),              // 45: hubbub.client.v1.GetLogRequest
 	(*GetLogResponse)(nil),             // 46: hubbub.client.v1.GetLogResponse
-	(*ErrorDetail)(nil),                // 47: hubbub.client.v1.ErrorDetail
+	(*CompareReplicasRequest)(nil),     // 47: hubbub.client.v1.CompareReplicasRequest
+	(*CompareReplicasResponse)(nil),    // 48: hubbub.client.v1.CompareReplicasResponse
+	(*ReplicaReport)(nil),              // 49: hubbub.client.v1.ReplicaReport
+	(*ErrorDetail)(nil),                // 50: hubbub.client.v1.ErrorDetail
 }
 var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	6,  // 0: hubbub.client.v1.GetProviderResponse.limits:type_name -> hubbub.client.v1.Limits
@@ -3266,7 +3476,7 @@ var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	17, // 3: hubbub.client.v1.SubmitRequest.submissions:type_name -> hubbub.client.v1.NewSubmission
 	20, // 4: hubbub.client.v1.SubmitResponse.results:type_name -> hubbub.client.v1.SubmitResult
 	21, // 5: hubbub.client.v1.SubmitResult.submission:type_name -> hubbub.client.v1.Submission
-	47, // 6: hubbub.client.v1.SubmitResult.error:type_name -> hubbub.client.v1.ErrorDetail
+	50, // 6: hubbub.client.v1.SubmitResult.error:type_name -> hubbub.client.v1.ErrorDetail
 	0,  // 7: hubbub.client.v1.Submission.kind:type_name -> hubbub.client.v1.SubmissionKind
 	1,  // 8: hubbub.client.v1.Submission.state:type_name -> hubbub.client.v1.SubmissionState
 	22, // 9: hubbub.client.v1.Submission.waiting_for:type_name -> hubbub.client.v1.PeerStatus
@@ -3285,44 +3495,48 @@ var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	41, // 22: hubbub.client.v1.GetHistoryResponse.changes:type_name -> hubbub.client.v1.Change
 	2,  // 23: hubbub.client.v1.Entry.kind:type_name -> hubbub.client.v1.EntryKind
 	44, // 24: hubbub.client.v1.GetLogResponse.entries:type_name -> hubbub.client.v1.Entry
-	3,  // 25: hubbub.client.v1.ErrorDetail.reason:type_name -> hubbub.client.v1.Reason
-	4,  // 26: hubbub.client.v1.ClientService.GetProvider:input_type -> hubbub.client.v1.GetProviderRequest
-	7,  // 27: hubbub.client.v1.ClientService.Enrol:input_type -> hubbub.client.v1.EnrolRequest
-	9,  // 28: hubbub.client.v1.ClientService.PublishKeyPackages:input_type -> hubbub.client.v1.PublishKeyPackagesRequest
-	11, // 29: hubbub.client.v1.ClientService.KeyPackageStatus:input_type -> hubbub.client.v1.KeyPackageStatusRequest
-	13, // 30: hubbub.client.v1.ClientService.CreateRoom:input_type -> hubbub.client.v1.CreateRoomRequest
-	15, // 31: hubbub.client.v1.ClientService.ClaimKeyMaterial:input_type -> hubbub.client.v1.ClaimKeyMaterialRequest
-	18, // 32: hubbub.client.v1.ClientService.Submit:input_type -> hubbub.client.v1.SubmitRequest
-	23, // 33: hubbub.client.v1.ClientService.GetSubmission:input_type -> hubbub.client.v1.GetSubmissionRequest
-	25, // 34: hubbub.client.v1.ClientService.ListSubmissions:input_type -> hubbub.client.v1.ListSubmissionsRequest
-	27, // 35: hubbub.client.v1.ClientService.Forget:input_type -> hubbub.client.v1.ForgetRequest
-	29, // 36: hubbub.client.v1.ClientService.GetGroupInfo:input_type -> hubbub.client.v1.GetGroupInfoRequest
-	37, // 37: hubbub.client.v1.ClientService.ListRooms:input_type -> hubbub.client.v1.ListRoomsRequest
-	39, // 38: hubbub.client.v1.ClientService.GetRoom:input_type -> hubbub.client.v1.GetRoomRequest
-	35, // 39: hubbub.client.v1.ClientService.GetDelivery:input_type -> hubbub.client.v1.GetDeliveryRequest
-	42, // 40: hubbub.client.v1.ClientService.GetHistory:input_type -> hubbub.client.v1.GetHistoryRequest
-	45, // 41: hubbub.client.v1.ClientService.GetLog:input_type -> hubbub.client.v1.GetLogRequest
-	5,  // 42: hubbub.client.v1.ClientService.GetProvider:output_type -> hubbub.client.v1.GetProviderResponse
-	8,  // 43: hubbub.client.v1.ClientService.Enrol:output_type -> hubbub.client.v1.EnrolResponse
-	10, // 44: hubbub.client.v1.ClientService.PublishKeyPackages:output_type -> hubbub.client.v1.PublishKeyPackagesResponse
-	12, // 45: hubbub.client.v1.ClientService.KeyPackageStatus:output_type -> hubbub.client.v1.KeyPackageStatusResponse
-	14, // 46: hubbub.client.v1.ClientService.CreateRoom:output_type -> hubbub.client.v1.CreateRoomResponse
-	16, // 47: hubbub.client.v1.ClientService.ClaimKeyMaterial:output_type -> hubbub.client.v1.ClaimKeyMaterialResponse
-	19, // 48: hubbub.client.v1.ClientService.Submit:output_type -> hubbub.client.v1.SubmitResponse
-	24, // 49: hubbub.client.v1.ClientService.GetSubmission:output_type -> hubbub.client.v1.GetSubmissionResponse
-	26, // 50: hubbub.client.v1.ClientService.ListSubmissions:output_type -> hubbub.client.v1.ListSubmissionsResponse
-	28, // 51: hubbub.client.v1.ClientService.Forget:output_type -> hubbub.client.v1.ForgetResponse
-	30, // 52: hubbub.client.v1.ClientService.GetGroupInfo:output_type -> hubbub.client.v1.GetGroupInfoResponse
-	38, // 53: hubbub.client.v1.ClientService.ListRooms:output_type -> hubbub.client.v1.ListRoomsResponse
-	40, // 54: hubbub.client.v1.ClientService.GetRoom:output_type -> hubbub.client.v1.GetRoomResponse
-	36, // 55: hubbub.client.v1.ClientService.GetDelivery:output_type -> hubbub.client.v1.GetDeliveryResponse
-	43, // 56: hubbub.client.v1.ClientService.GetHistory:output_type -> hubbub.client.v1.GetHistoryResponse
-	46, // 57: hubbub.client.v1.ClientService.GetLog:output_type -> hubbub.client.v1.GetLogResponse
-	42, // [42:58] is the sub-list for method output_type
-	26, // [26:42] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	49, // 25: hubbub.client.v1.CompareReplicasResponse.reports:type_name -> hubbub.client.v1.ReplicaReport
+	31, // 26: hubbub.client.v1.ReplicaReport.head:type_name -> hubbub.client.v1.Position
+	3,  // 27: hubbub.client.v1.ErrorDetail.reason:type_name -> hubbub.client.v1.Reason
+	4,  // 28: hubbub.client.v1.ClientService.GetProvider:input_type -> hubbub.client.v1.GetProviderRequest
+	7,  // 29: hubbub.client.v1.ClientService.Enrol:input_type -> hubbub.client.v1.EnrolRequest
+	9,  // 30: hubbub.client.v1.ClientService.PublishKeyPackages:input_type -> hubbub.client.v1.PublishKeyPackagesRequest
+	11, // 31: hubbub.client.v1.ClientService.KeyPackageStatus:input_type -> hubbub.client.v1.KeyPackageStatusRequest
+	13, // 32: hubbub.client.v1.ClientService.CreateRoom:input_type -> hubbub.client.v1.CreateRoomRequest
+	15, // 33: hubbub.client.v1.ClientService.ClaimKeyMaterial:input_type -> hubbub.client.v1.ClaimKeyMaterialRequest
+	18, // 34: hubbub.client.v1.ClientService.Submit:input_type -> hubbub.client.v1.SubmitRequest
+	23, // 35: hubbub.client.v1.ClientService.GetSubmission:input_type -> hubbub.client.v1.GetSubmissionRequest
+	25, // 36: hubbub.client.v1.ClientService.ListSubmissions:input_type -> hubbub.client.v1.ListSubmissionsRequest
+	27, // 37: hubbub.client.v1.ClientService.Forget:input_type -> hubbub.client.v1.ForgetRequest
+	29, // 38: hubbub.client.v1.ClientService.GetGroupInfo:input_type -> hubbub.client.v1.GetGroupInfoRequest
+	37, // 39: hubbub.client.v1.ClientService.ListRooms:input_type -> hubbub.client.v1.ListRoomsRequest
+	39, // 40: hubbub.client.v1.ClientService.GetRoom:input_type -> hubbub.client.v1.GetRoomRequest
+	35, // 41: hubbub.client.v1.ClientService.GetDelivery:input_type -> hubbub.client.v1.GetDeliveryRequest
+	42, // 42: hubbub.client.v1.ClientService.GetHistory:input_type -> hubbub.client.v1.GetHistoryRequest
+	45, // 43: hubbub.client.v1.ClientService.GetLog:input_type -> hubbub.client.v1.GetLogRequest
+	47, // 44: hubbub.client.v1.ClientService.CompareReplicas:input_type -> hubbub.client.v1.CompareReplicasRequest
+	5,  // 45: hubbub.client.v1.ClientService.GetProvider:output_type -> hubbub.client.v1.GetProviderResponse
+	8,  // 46: hubbub.client.v1.ClientService.Enrol:output_type -> hubbub.client.v1.EnrolResponse
+	10, // 47: hubbub.client.v1.ClientService.PublishKeyPackages:output_type -> hubbub.client.v1.PublishKeyPackagesResponse
+	12, // 48: hubbub.client.v1.ClientService.KeyPackageStatus:output_type -> hubbub.client.v1.KeyPackageStatusResponse
+	14, // 49: hubbub.client.v1.ClientService.CreateRoom:output_type -> hubbub.client.v1.CreateRoomResponse
+	16, // 50: hubbub.client.v1.ClientService.ClaimKeyMaterial:output_type -> hubbub.client.v1.ClaimKeyMaterialResponse
+	19, // 51: hubbub.client.v1.ClientService.Submit:output_type -> hubbub.client.v1.SubmitResponse
+	24, // 52: hubbub.client.v1.ClientService.GetSubmission:output_type -> hubbub.client.v1.GetSubmissionResponse
+	26, // 53: hubbub.client.v1.ClientService.ListSubmissions:output_type -> hubbub.client.v1.ListSubmissionsResponse
+	28, // 54: hubbub.client.v1.ClientService.Forget:output_type -> hubbub.client.v1.ForgetResponse
+	30, // 55: hubbub.client.v1.ClientService.GetGroupInfo:output_type -> hubbub.client.v1.GetGroupInfoResponse
+	38, // 56: hubbub.client.v1.ClientService.ListRooms:output_type -> hubbub.client.v1.ListRoomsResponse
+	40, // 57: hubbub.client.v1.ClientService.GetRoom:output_type -> hubbub.client.v1.GetRoomResponse
+	36, // 58: hubbub.client.v1.ClientService.GetDelivery:output_type -> hubbub.client.v1.GetDeliveryResponse
+	43, // 59: hubbub.client.v1.ClientService.GetHistory:output_type -> hubbub.client.v1.GetHistoryResponse
+	46, // 60: hubbub.client.v1.ClientService.GetLog:output_type -> hubbub.client.v1.GetLogResponse
+	48, // 61: hubbub.client.v1.ClientService.CompareReplicas:output_type -> hubbub.client.v1.CompareReplicasResponse
+	45, // [45:62] is the sub-list for method output_type
+	28, // [28:45] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_hubbub_client_v1_client_proto_init() }
@@ -3340,7 +3554,7 @@ func file_hubbub_client_v1_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hubbub_client_v1_client_proto_rawDesc), len(file_hubbub_client_v1_client_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   44,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -76,6 +76,7 @@ type Config struct {
 	Creator     Creator
 	KeyPackages KeyPackages
 	Issuer      Issuer
+	Proofs      Proofs // optional: rooms without checkpoints
 	// Peer says how another provider is doing; optional.
 	Peer func(mimi.Domain) PeerStatus
 	// Deliveries says how far other providers have stored a room; optional.
@@ -109,6 +110,9 @@ type Server struct {
 func New(c Config) *Server {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Proofs == nil {
+		c.Proofs = noProofs{}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

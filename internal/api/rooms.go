@@ -74,6 +74,9 @@ func (s clientService) GetRoom(ctx context.Context, req *connect.Request[clientp
 		if !a.in {
 			return nil
 		}
+		if out.Room.Checkpoint, err = s.Proofs.Checkpoint(tx, a.rec); err != nil {
+			return err
+		}
 		known, err := s.known(tx, a.rec)
 		out.Room.Delivery = deliveryPB(known)
 		return err
@@ -112,6 +115,11 @@ func (s clientService) GetLog(ctx context.Context, req *connect.Request[clientpb
 		spans, err := tx.Memberships(c.URI)
 		if err != nil {
 			return err
+		}
+		if a.in {
+			if out.Checkpoint, err = s.Proofs.Checkpoint(tx, a.rec); err != nil {
+				return err
+			}
 		}
 		for _, span := range spansOf(spans, a.rec.URI) {
 			if out.More, err = readSpan(tx, span, a.rec.Head.Seq, limit, out); err != nil || out.More {

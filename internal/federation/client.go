@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"hubbub/internal/failpoint"
 	"hubbub/internal/room"
 	"hubbub/mimi"
+	"hubbub/mimi/checkpoint"
 )
 
 // Limits of an outgoing request (reliability §5).
@@ -50,7 +52,10 @@ type ClientConfig struct {
 	// Observed, if not nil, hears how each request went, and when the peer's
 	// certificate ends if it was seen.
 	Observed func(peer mimi.Domain, err error, certificateExpires time.Time)
-	Now      func() time.Time // [time.Now]
+	// Checkpoint, if not nil, gives the signed checkpoint to send along with a
+	// notification that ends at pos; nil = none this time.
+	Checkpoint func(to mimi.Domain, uri mimi.RoomURI, pos room.Pos) []byte
+	Now        func() time.Time // [time.Now]
 }
 
 // Client asks other providers. A refusal is a *mimi.Problem; an error wrapping
@@ -134,6 +139,11 @@ func (c *Client) GroupInfo(ctx context.Context, to mimi.Domain, uri mimi.RoomURI
 func (c *Client) Notify(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) error {
 	header := http.Header{}
 	writePos(header, pos)
+	if c.cfg.Checkpoint != nil {
+		if signed := c.cfg.Checkpoint(to, uri, pos); signed != nil {
+			header.Set(HeaderCheckpoint, base64.StdEncoding.EncodeToString(signed))
+		}
+	}
 	status, _, err := c.do(ctx, to, outgoing{mimi.EndpointNotify, http.MethodPost, string(uri), "", header, body})
 	if err != nil {
 		return err
@@ -143,6 +153,19 @@ func (c *Client) Notify(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, p
 		return nil
 	}
 	return badAnswer("status %d for a notification", status)
+}
+
+// Report asks a provider of a room how far its copy reaches.
+func (c *Client) Report(ctx context.Context, to mimi.Domain, uri mimi.RoomURI) (*checkpoint.Report, error) {
+	b, err := withBody(c.do(ctx, to, outgoing{mimi.EndpointCheckpoint, http.MethodGet, string(uri), "", nil, nil}))
+	if err != nil {
+		return nil, err
+	}
+	r, err := checkpoint.ParseReport(b)
+	if err != nil {
+		return nil, badAnswer("%s reports its copy of a room in a form that does not decode", to)
+	}
+	return r, nil
 }
 
 // Snapshot fetches from the hub what a replica that starts at seq needs.

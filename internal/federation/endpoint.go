@@ -21,6 +21,9 @@ const basePath = "/v1/"
 const (
 	HeaderSeq  = "Room-Log-Seq"
 	HeaderHash = "Room-Log-Hash"
+	// HeaderCheckpoint carries, now and then, the hub's signed word about it: a
+	// checkpoint in base64.
+	HeaderCheckpoint = "Room-Checkpoint"
 )
 
 // HeaderPeer, on answers, says whom we take the asking provider for.
@@ -46,6 +49,9 @@ type call struct {
 	peer mimi.Domain
 	id   string // the path identifier, decoded
 	body []byte
+
+	w        http.ResponseWriter // for an endpoint that streams
+	streamed bool                // it has answered
 }
 
 // endpoints is the routing table; the directory is written from it, so that what
@@ -57,8 +63,10 @@ var endpoints = map[mimi.Endpoint]endpoint{
 	mimi.EndpointNotify:        {http.MethodPost, 8 * mib, (*Server).notify},
 	mimi.EndpointGroupInfo:     {http.MethodPost, 64 * kib, (*Server).groupInfo},
 	mimi.EndpointSnapshot:      {http.MethodGet, 0, (*Server).snapshot},
+	mimi.EndpointCheckpoint:    {http.MethodGet, 0, (*Server).report},
 	mimi.EndpointDelivery:      {http.MethodGet, 0, (*Server).delivery},
 	mimi.EndpointSubmitBatch:   {http.MethodPost, 8 * mib, (*Server).submitBatch},
+	mimi.EndpointCatchUp:       {http.MethodGet, 0, (*Server).catchUp},
 }
 
 // ownDirectory is the document we publish.
@@ -120,7 +128,32 @@ func (s *Server) notify(c *call) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.cfg.Roles.Notify(c.req.Context(), c.peer, uri, pos, c.body)
+	signed, err := readCheckpoint(c.req.Header)
+	if err != nil {
+		return nil, err
+	}
+	err = s.cfg.Roles.Notify(c.req.Context(), c.peer, uri, pos, c.body)
+	if signed == nil {
+		return nil, err
+	}
+	// What a hub signs is looked at also when its log is refused: it may be what
+	// proves that the log was forked.
+	if also := s.cfg.Roles.Checkpoint(c.req.Context(), c.peer, uri, signed); err == nil {
+		err = also
+	}
+	return nil, err
+}
+
+func (s *Server) report(c *call) ([]byte, error) {
+	uri, err := mimi.ParseRoom(c.id)
+	if err != nil {
+		return nil, badURI()
+	}
+	r, err := s.cfg.Roles.Report(c.req.Context(), c.peer, uri)
+	if err != nil {
+		return nil, err
+	}
+	return r.Marshal()
 }
 
 func (s *Server) snapshot(c *call) ([]byte, error) {

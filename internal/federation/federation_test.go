@@ -20,6 +20,7 @@ import (
 	"hubbub/internal/identity"
 	"hubbub/internal/room"
 	"hubbub/mimi"
+	"hubbub/mimi/checkpoint"
 )
 
 const testRoom mimi.RoomURI = "mimi://a.localhost/r/club"
@@ -75,6 +76,16 @@ func (f *fakeRoles) SubmitBatch(_ context.Context, peer mimi.Domain, body []byte
 func (f *fakeRoles) Notify(_ context.Context, peer mimi.Domain, uri mimi.RoomURI, pos *room.Pos, body []byte) error {
 	_, err := f.note("notify %s %s %v %s", peer, uri, pos, body)
 	return err
+}
+
+func (f *fakeRoles) Checkpoint(_ context.Context, peer mimi.Domain, uri mimi.RoomURI, signed []byte) error {
+	_, err := f.note("checkpoint %s %s %s", peer, uri, signed)
+	return err
+}
+
+func (f *fakeRoles) Report(_ context.Context, peer mimi.Domain, uri mimi.RoomURI) (*checkpoint.Report, error) {
+	_, err := f.note("report %s %s", peer, uri)
+	return &checkpoint.Report{Seq: 7, Signed: []byte("note")}, err
 }
 
 func (f *fakeRoles) GroupInfo(_ context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {

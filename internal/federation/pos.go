@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"net/http"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 
 	"hubbub/internal/room"
 	"hubbub/mimi"
+	"hubbub/mimi/checkpoint"
 )
 
 // writePos states a position in our headers.
@@ -36,6 +38,19 @@ func readPos(h http.Header) (*room.Pos, error) {
 		return nil, badPosition()
 	}
 	return &pos, nil
+}
+
+// readCheckpoint is the signed checkpoint that a peer sends along, nil if none.
+func readCheckpoint(h http.Header) ([]byte, error) {
+	values := h.Values(HeaderCheckpoint)
+	if len(values) == 0 {
+		return nil, nil
+	}
+	signed, err := base64.StdEncoding.DecodeString(values[0])
+	if err != nil || len(values) != 1 || len(signed) == 0 || len(signed) > checkpoint.MaxBytes {
+		return nil, mimi.NewProblem(http.StatusBadRequest, mimi.CodeMalformed, "%s must be present once, in base64", HeaderCheckpoint)
+	}
+	return signed, nil
 }
 
 // readSeq reads the query seq=N, which must be all there is.

@@ -24,6 +24,7 @@ import (
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
+	"hubbub/mimi/checkpoint"
 )
 
 // Roles is what a provider does with the requests of its peers. Each call gets
@@ -37,6 +38,11 @@ type Roles interface {
 	SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) ([]byte, error)
 	// Notify gets the position the hub states for the last entry, nil if none.
 	Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos *room.Pos, body []byte) error
+	// Checkpoint gets what the hub has signed, whatever became of the notification
+	// that it came with.
+	Checkpoint(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, signed []byte) error
+	// Report says how far our copy of a room reaches.
+	Report(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI) (*checkpoint.Report, error)
 	GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error)
 	Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error)
 }
@@ -51,6 +57,8 @@ type ServerConfig struct {
 	Certificate tls.Certificate
 	Roots       *x509.CertPool // of peers' certificates
 	Roles       Roles
+	// Entries answers x-catchUp; nil = not offered.
+	Entries LogSource
 	// Allowed, if not nil, decides whether we talk to a peer at all.
 	Allowed func(mimi.Domain) bool
 	// Alive, if not nil, hears of every request whose sender is proven.
@@ -177,6 +185,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
+	if status == 0 {
+		return // streamed
+	}
 	if status == http.StatusOK {
 		h := w.Header()
 		if h.Get("Content-Type") == "" {
@@ -232,7 +243,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer mimi.Domain)
 		return nil, 0, err
 	}
 	var err error
-	c := &call{req: r, peer: peer}
+	c := &call{req: r, peer: peer, w: w}
 	// An identifier is one path segment: a raw slash would be a second way to
 	// write it (D-12). Never redirect to a cleaned path.
 	if c.id, err = url.PathUnescape(id); err != nil || id == "" || strings.Contains(id, "/") {
@@ -246,6 +257,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer mimi.Domain)
 	failpoint.Hit("fed.served ", path)
 	if err != nil {
 		return nil, 0, err
+	}
+	if c.streamed {
+		return nil, 0, nil
 	}
 	if body == nil {
 		return nil, http.StatusCreated, nil

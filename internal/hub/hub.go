@@ -50,7 +50,8 @@ type Config struct {
 
 // Hub is safe for concurrent use.
 type Hub struct {
-	cfg Config
+	cfg    Config
+	signed signed
 
 	mu    sync.Mutex
 	rooms map[mimi.RoomURI]*hosted

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hubbub/internal/api"
+	"hubbub/internal/delivery"
 	"hubbub/internal/fanout"
 	"hubbub/internal/federation"
 	"hubbub/internal/follower"
@@ -20,6 +21,7 @@ import (
 	"hubbub/internal/hub"
 	"hubbub/internal/identity"
 	"hubbub/internal/keymaterial"
+	"hubbub/internal/peer"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/internal/store/sqlstore"
@@ -43,14 +45,18 @@ type Provider struct {
 	cfg Config
 	log *slog.Logger
 
-	store    store.Store // guarded by heads
-	heads    *heads.File
-	notifier *api.Notifier
-	fanout   *fanout.Fanout
-	follower *follower.Follower
-	api      *api.Server
-	fed      *federation.Server
-	remote   *federation.Client
+	store      store.Store // guarded by heads
+	heads      *heads.File
+	notifier   *api.Notifier
+	fanout     *fanout.Fanout
+	hub        *hub.Hub
+	follower   *follower.Follower
+	book       *peer.Book
+	deliveries *delivery.Service
+	proofs     *proofs
+	api        *api.Server
+	fed        *federation.Server
+	remote     *federation.Client
 
 	apiTLS    tls.Certificate
 	listeners listeners
@@ -138,15 +144,23 @@ func (p *Provider) wire(k keyring) error {
 	verifier := &mimi.Verifier{Roots: k.users}
 	env := &room.Env{Verifier: verifier}
 	p.notifier = api.NewNotifier()
+	var err error
+	if p.book, err = peer.Open(context.Background(), p.store, time.Now); err != nil {
+		return err
+	}
+	limits, rates := limitsOf(p.cfg.Limits)
+	p.proofs = &proofs{p: p}
 	p.remote = federation.NewClient(federation.ClientConfig{
 		Domain: domain, Certificate: k.federation, Roots: k.peers, Address: p.cfg.addresses(), Allowed: p.cfg.allowed(),
+		Checkpoint: p.proofs.next, Held: p.held, Observed: p.book.Sent,
 	})
 	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Log: p.log.With("part", "fanout")})
 	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
 	h := hub.New(hub.Config{
-		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout,
+		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout, Limit: rates.writesOf(domain),
 		Wake: p.wakeHosted, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "hub"),
 	})
+	p.hub = h
 	remote := &hubs{domain, h, p.remote}
 	p.follower = follower.New(follower.Config{
 		Domain: domain, Store: p.store, Env: env, Remote: remote, Batch: remote,
@@ -156,18 +170,18 @@ func (p *Provider) wire(k keyring) error {
 		Domain: domain, Store: p.store, Verifier: verifier, Consent: keymaterial.Open{}, Remote: suppliers{p.remote},
 		Log: p.log.With("part", "keymaterial"),
 	})
-	var err error
+	p.deliveries = delivery.New(delivery.Config{Domain: domain, Store: p.store, Remote: p.remote})
 	p.fed, err = federation.NewServer(federation.ServerConfig{
-		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: &roles{h, p.follower, km},
-		Allowed: p.cfg.allowed(), Alive: p.alive, Log: p.log.With("part", "federation"),
+		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates},
+		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Delivery: p.deliveries.Report, Observed: p.book.Received, Log: p.log.With("part", "federation"),
 	})
 	if err != nil {
 		return err
 	}
-	return p.wireAPI(k, h, km, hubKey.Public)
+	return p.wireAPI(k, h, km, hubKey.Public, limits)
 }
 
-func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKey []byte) error {
+func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKey []byte, limits api.Limits) error {
 	domain := p.cfg.domain()
 	sender, err := wire.Marshal(&mls.ExternalSender{SignatureKey: hubKey, Credential: mimi.ProviderCredential(domain)})
 	if err != nil {
@@ -175,12 +189,27 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	}
 	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
 	p.api = api.New(api.Config{
-		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer,
-		Peer: p.peerStatus, Notifier: p.notifier, CredentialRoots: k.userRoots, HubSender: sender,
+		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs,
+		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Limits: limits, Notifier: p.notifier, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})
 	p.apiTLS = k.api
 	return nil
+}
+
+// operations is what the operator may do besides.
+func (p *Provider) operations(k keyring, h *hub.Hub) *operations {
+	o := &operations{domain: p.cfg.domain(), store: p.store, book: p.book, fanout: p.fanout, follower: p.follower, hub: h, remote: p.remote}
+	if leaf, err := x509.ParseCertificate(k.federation.Certificate[0]); err == nil {
+		o.certificateExpires = leaf.NotAfter
+	}
+	return o
+}
+
+// held says whether our operator wants nothing to be sent to a peer.
+func (p *Provider) held(peer mimi.Domain) bool {
+	_, held := p.book.Held(peer)
+	return held
 }
 
 // wakeHosted tells the streams of our own clients and the queues to the followers

@@ -9,6 +9,7 @@ import (
 	"hubbub/internal/keymaterial"
 	"hubbub/internal/room"
 	"hubbub/mimi"
+	"hubbub/mimi/checkpoint"
 )
 
 // roles gives the requests of peers to those who answer them.
@@ -16,6 +17,7 @@ type roles struct {
 	hub         *hub.Hub
 	follower    *follower.Follower
 	keymaterial *keymaterial.Service
+	proofs      *proofs
 }
 
 func (r *roles) KeyMaterial(ctx context.Context, peer mimi.Domain, target mimi.UserURI, body []byte) ([]byte, error) {
@@ -36,6 +38,14 @@ func (r *roles) SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) 
 
 func (r *roles) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos *room.Pos, body []byte) error {
 	return r.follower.Notify(ctx, peer, uri, pos, body)
+}
+
+func (r *roles) Checkpoint(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, signed []byte) error {
+	return r.follower.Checkpoint(ctx, peer, uri, signed)
+}
+
+func (r *roles) Report(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI) (*checkpoint.Report, error) {
+	return r.proofs.report(ctx, peer, uri)
 }
 
 func (r *roles) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
