@@ -78,6 +78,7 @@ func (w *world) config(dir string, d mimi.Domain) provider.Config {
 		Federation: provider.FederationConfig{Listen: freeAddr(w.t), CertFile: file("tls.pem"), KeyFile: file("tls.key"), CAFile: w.caFile},
 		API:        provider.APIConfig{Listen: freeAddr(w.t), CertFile: file("tls.pem"), KeyFile: file("tls.key")},
 		IdentityCA: provider.IdentityCAConfig{CertFile: file("id.pem"), KeyFile: file("id.key"), RootsFile: w.caFile},
+		Limits:     provider.NoLimits(),
 	}
 }
 

@@ -213,6 +213,7 @@ type Status struct {
 	Failures int       // attempts failed in a row; 0 = healthy or idle
 	Since    time.Time // of the first of them
 	Error    string    // the latest of them
+	Next     time.Time // of the next attempt; zero = none is waited for
 	Parked   string    // why the pair stands still for good; "" = it does not
 }
 

@@ -22,6 +22,7 @@ type queue struct {
 	again   bool          // something may have changed since it last looked
 	resting bool          // drain has nothing to send and does not touch acked
 	alive   chan struct{} // closed by revive; not nil while backing off
+	retry   chan struct{} // closed by Retry; not nil while backing off
 	status  Status
 
 	bell chan struct{} // has a value after again was set
@@ -235,6 +236,9 @@ func (q *queue) wait(ctx context.Context, cause error, asked time.Duration) erro
 		q.alive = alive
 		q.f.backingOff(q)
 	}
+	retry := make(chan struct{})
+	q.retry = retry
+	q.status.Next = time.Now().Add(delay)
 	q.f.mu.Unlock()
 
 	timer := time.NewTimer(delay)
@@ -242,12 +246,14 @@ func (q *queue) wait(ctx context.Context, cause error, asked time.Duration) erro
 	select {
 	case <-timer.C:
 	case <-alive:
+	case <-retry:
 	case <-ctx.Done():
 	}
 
 	q.f.mu.Lock()
 	defer q.f.mu.Unlock()
-	q.alive = nil
+	q.alive, q.retry = nil, nil
+	q.status.Next = time.Time{}
 	delete(q.f.waiting[q.peer], q)
 	if ctx.Err() != nil {
 		return errStop

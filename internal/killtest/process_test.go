@@ -107,6 +107,7 @@ func (f *federation) config(dir string, d mimi.Domain, roots string) provider.Co
 		Federation: provider.FederationConfig{Listen: freeAddr(f.t), CertFile: file("tls.pem"), KeyFile: file("tls.key"), CAFile: roots},
 		API:        provider.APIConfig{Listen: freeAddr(f.t), CertFile: file("tls.pem"), KeyFile: file("tls.key")},
 		IdentityCA: provider.IdentityCAConfig{CertFile: file("id.pem"), KeyFile: file("id.key"), RootsFile: roots},
+		Limits:     provider.NoLimits(),
 		Log:        provider.LogConfig{Level: "info", Format: "text"},
 	}
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Federation FederationConfig `toml:"federation"`
 	API        APIConfig        `toml:"api"`
 	IdentityCA IdentityCAConfig `toml:"identity_ca"`
+	Limits     LimitsConfig     `toml:"limits"`
 	Log        LogConfig        `toml:"log"`
 }
 
@@ -110,6 +111,7 @@ func (c Config) withDefaults() Config {
 	if c.API.CertFile == "" && c.API.KeyFile == "" {
 		c.API.CertFile, c.API.KeyFile = c.Federation.CertFile, c.Federation.KeyFile
 	}
+	c.Limits = c.Limits.withDefaults()
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
 	return c
@@ -176,6 +178,11 @@ func (c Config) Validate() error {
 		}
 		checkAddress(bad, key+".address", c.Federation.Peers[d].Address)
 	}
+	c.Limits.each(func(name string, value *string) {
+		if _, err := parseLimit(*value); err != nil {
+			bad("limits."+name, "%v", err)
+		}
+	})
 	if _, ok := logLevels[c.Log.Level]; !ok {
 		bad("log.level", "must be debug, info, warn or error")
 	}

@@ -56,7 +56,9 @@ func TestLoad(t *testing.T) {
 		},
 		API:        APIConfig{Listen: "127.0.0.1:3", CertFile: filepath.Join(dir, "tls.pem"), KeyFile: "/abs/tls.key"},
 		IdentityCA: IdentityCAConfig{CertFile: filepath.Join(dir, "id.pem"), KeyFile: filepath.Join(dir, "id.key"), RootsFile: filepath.Join(dir, "roots.pem")},
-		Log:        LogConfig{Level: "debug", Format: "text"},
+		Limits: LimitsConfig{PostsPerDevice: "60 + 1/s", RoomsPerUser: "100 + 100/h", ClaimsPerTarget: "6 + 1/10m", ClaimsPerUser: "100 + 100/h",
+			ClaimsPerPeer: "3000 + 3000/m", RequestsPerPeer: "400 + 200/s", WritesPerPeer: "10000 + 2000/s"},
+		Log: LogConfig{Level: "debug", Format: "text"},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)

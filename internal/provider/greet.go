@@ -22,6 +22,9 @@ func (p *Provider) greet(ctx context.Context) error {
 	var greetings sync.WaitGroup
 	slots := make(chan struct{}, maxGreetings)
 	for peer := range peers {
+		if p.held(peer) {
+			continue
+		}
 		greetings.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()

@@ -188,6 +188,9 @@ func (r *rooms) reread(ctx context.Context, s store.Submission) (store.Submissio
 
 // unreachable turns silence of a peer into something a client can be told.
 func unreachable(peer mimi.Domain, err error) error {
+	if errors.Is(err, federation.ErrHeld) {
+		return mimi.NewProblem(http.StatusGatewayTimeout, "peer-unreachable", "%s is on hold: our operator wants nothing sent there for now", peer)
+	}
 	if errors.Is(err, federation.ErrUnreachable) {
 		return mimi.NewProblem(http.StatusGatewayTimeout, "peer-unreachable", "%s does not answer", peer)
 	}

@@ -82,6 +82,7 @@ func (w *world) config(dir string, d mimi.Domain) Config {
 		Federation: FederationConfig{Listen: freeAddr(w.t), CertFile: file("tls.pem"), KeyFile: file("tls.key"), CAFile: w.caFile},
 		API:        APIConfig{Listen: freeAddr(w.t)},
 		IdentityCA: IdentityCAConfig{CertFile: file("id.pem"), KeyFile: file("id.key"), RootsFile: w.caFile},
+		Limits:     NoLimits(),
 	}.withDefaults()
 }
 

@@ -122,6 +122,12 @@ func configText(p Provider, caFile string, all []Provider) string {
 	line("cert_file = %q", p.file("identity.pem"))
 	line("key_file = %q", p.file("identity.key"))
 	line("roots_file = %q", caFile)
+	line("\n# Measurements and stories are not what limits are for.")
+	line("[limits]")
+	for _, name := range []string{"posts_per_device", "rooms_per_user", "claims_per_target", "claims_per_user", "claims_per_peer",
+		"requests_per_peer", "writes_per_peer"} {
+		line("%s = \"off\"", name)
+	}
 	line("\n[log]")
 	line("level = \"info\"")
 	line("format = \"text\"")

@@ -1,0 +1,78 @@
+package provider
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"hubbub/internal/peer"
+	"hubbub/mimi"
+)
+
+func TestParseLimit(t *testing.T) {
+	for text, want := range map[string]peer.Limit{
+		"60 + 1/s": {Rate: 1, Burst: 60}, "6+1/10m": {Rate: 1.0 / 600, Burst: 6}, "100 + 100/h": {Rate: 100.0 / 3600, Burst: 100},
+		"1 + 0.5/s": {Rate: 0.5, Burst: 1}, "off": {},
+	} {
+		if got, err := parseLimit(text); err != nil || got.Burst != want.Burst || math.Abs(got.Rate-want.Rate) > 1e-9 {
+			t.Errorf("%q: %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"60", "60 + 1", "60 + x/s", "0 + 1/s", "60 + -1/s", "60 + 1/0s", "60 + 1/y", "none", "60 + NaN/s", "60 + Inf/s"} {
+		if got, err := parseLimit(text); err == nil {
+			t.Errorf("%q was taken as %+v", text, got)
+		}
+	}
+	_, _, err := load(t, goodConfig+"\n[limits]\nposts_per_device = \"many\"\n")
+	if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "limits.posts_per_device") {
+		t.Errorf("a bad limit in the file: %v", err)
+	}
+}
+
+// TestHoldAndTest: a peer on hold gets nothing, also after a restart, and is
+// reachable again the moment it is resumed; a test goes through meanwhile.
+func TestHoldAndTest(t *testing.T) {
+	w := newWorld(t, "a.localhost", "b.localhost")
+	a := w.start("a.localhost")
+	w.start("b.localhost")
+	ops := func() *operations { return a.api.Config.Operations.(*operations) }
+	room := mimi.RoomURI("mimi://b.localhost/r/x")
+	ask := func() error {
+		return unreachable("b.localhost", errorOf(a.remote.Delivery(t.Context(), "b.localhost", room)))
+	}
+	var p *mimi.Problem
+	if err := ask(); !errors.As(err, &p) || p.Status != 404 {
+		t.Fatalf("before: %v", err)
+	}
+	if err := ops().HoldPeer(t.Context(), "b.localhost", "maintenance"); err != nil {
+		t.Fatal(err)
+	}
+	w.stop("a.localhost")
+	a = w.start("a.localhost")
+	if err := ask(); !errors.As(err, &p) || p.Status != 504 || !strings.Contains(p.Detail, "on hold") {
+		t.Errorf("on hold: %v", err)
+	}
+	trial, err := ops().TestPeer(t.Context(), "b.localhost")
+	if err != nil || trial.Error != "" || trial.SeenAs != "a.localhost" || trial.CertificateExpires < uint64(time.Now().UnixMilli()) {
+		t.Errorf("test: %v, %v", trial, err)
+	}
+	list, err := ops().Peers(t.Context(), "b.localhost")
+	if err != nil || len(list.Peers) != 1 || list.Peers[0].HoldReason != "maintenance" || list.Peers[0].Out.LastSuccess == 0 ||
+		list.Peers[0].CertificateExpires == 0 || list.CertificateExpires == 0 {
+		t.Errorf("list: %v, %v", list, err)
+	}
+	if held, _, err := ops().ResumePeer(t.Context(), "b.localhost"); err != nil || !held {
+		t.Errorf("resume: %t, %v", held, err)
+	}
+	if err := ask(); !errors.As(err, &p) || p.Status != 404 {
+		t.Errorf("after: %v", err)
+	}
+	w.stop("b.localhost")
+	if trial, err := ops().TestPeer(t.Context(), "b.localhost"); err != nil || trial.Error == "" || trial.Answered {
+		t.Errorf("test of one that is down: %v, %v", trial, err)
+	}
+}
+
+func errorOf(_ []byte, err error) error { return err }
