@@ -37,6 +37,11 @@ type Config struct {
 	// before it is used; all parties to a group must agree on this field.
 	Proposals []ProposalType
 
+	// MaxLeaves is how wide a tree may be that comes from outside, blank
+	// leaves included: hashing blanks costs time although they take an octet
+	// each. 0 means DefaultMaxLeaves, negative means no limit.
+	MaxLeaves int
+
 	// Now is the clock for KeyPackage lifetimes; nil means time.Now. A replica
 	// that replays a log must give the time at which the entry was accepted.
 	Now func() time.Time
@@ -65,6 +70,9 @@ type Config struct {
 // DefaultMaxLifetime is the cap on a KeyPackage's total lifetime: 84 days and
 // an hour at either end for clocks that disagree.
 const DefaultMaxLifetime = 84*24*time.Hour + 2*time.Hour
+
+// DefaultMaxLeaves is the widest tree that is taken from outside.
+const DefaultMaxLeaves = 1 << 17
 
 // DefaultMaxPastAge is how long messages of a past epoch are waited for.
 const DefaultMaxPastAge = 7 * 24 * time.Hour
@@ -124,6 +132,15 @@ func (c *Config) expired(ended uint64) bool {
 	}
 	now := uint64(max(c.now().Unix(), 0))
 	return limit > 0 && now > ended && now-ended > uint64(limit/time.Second)
+}
+
+// tooWide reports whether a tree of so many nodes has more leaves than allowed.
+func (c *Config) tooWide(nodes int) bool {
+	limit := DefaultMaxLeaves
+	if c != nil && c.MaxLeaves != 0 {
+		limit = c.MaxLeaves
+	}
+	return limit > 0 && nodes/2+1 > limit
 }
 
 // handles reports whether the application takes proposals of a type that this

@@ -224,6 +224,16 @@ func TestHostileTree(t *testing.T) {
 	if err != nil || total > 1<<20 {
 		t.Errorf("filling %d blanks allocates %d octets (%v)", len(wide), total, err)
 	}
+	// Nobody has to hash it: what comes from outside is bounded.
+	context := &GroupContext{Version: MLS10, CipherSuite: 1}
+	for _, c := range []struct {
+		cfg    *Config
+		refuse bool
+	}{{nil, true}, {&Config{MaxLeaves: 2}, true}, {&Config{MaxLeaves: len(wide)/2 + 1}, false}, {&Config{MaxLeaves: -1}, false}} {
+		if _, err := newPublicGroup(context, wide, nil, c.cfg); errors.Is(err, ErrInvalidTree) != c.refuse {
+			t.Errorf("%d nodes under %+v: %v", len(wide), c.cfg, err)
+		}
+	}
 }
 
 // TestBlankHash: the quick way to hash blanks gives what the definition says.

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"fmt"
 
 	"hubbub/mls/wire"
 )
@@ -149,6 +150,9 @@ func newPublicGroup(context *GroupContext, nodes RatchetTree, tag []byte, cfg *C
 	}
 	if !context.CipherSuite.Supported() {
 		return nil, ErrUnsupportedSuite
+	}
+	if cfg.tooWide(len(nodes)) {
+		return nil, fmt.Errorf("%w: more leaves than Config.MaxLeaves", ErrInvalidTree)
 	}
 	t, err := buildTree(context.CipherSuite, nodes)
 	if err != nil {
