@@ -56,16 +56,24 @@ func (q *queue) more() bool {
 
 // linger follows when nothing is left to send. What the peer acknowledged need
 // not be stored at once: the next entry, if it comes soon, does that in its own
-// transaction. false: the queue is at rest and has no goroutine any more.
+// transaction. While our store does not take it we try again, or it would stay
+// unsaid until the room's next entry. false: the queue is at rest and has no
+// goroutine any more.
 func (q *queue) linger(ctx context.Context) bool {
-	if q.acked != 0 {
-		q.rest(ctx)
+	delay := q.f.cfg.Linger
+	for failures := 1; q.acked != 0; failures++ {
+		q.rest(ctx, delay)
 		if q.more() {
 			return true
 		}
-		if err := q.settle(ctx); err != nil {
+		err := q.settle(ctx)
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		if failures == 1 {
 			q.f.cfg.Log.Warn("fanout: cannot store what a follower acknowledged", "peer", q.peer, "cause", err)
 		}
+		delay = backoff.Delay(failures, q.f.cfg.Jitter)
 	}
 	q.f.mu.Lock()
 	defer q.f.mu.Unlock()
@@ -74,11 +82,11 @@ func (q *queue) linger(ctx context.Context) bool {
 }
 
 // rest waits for a request to look again, but not for long.
-func (q *queue) rest(ctx context.Context) {
+func (q *queue) rest(ctx context.Context, d time.Duration) {
 	q.f.mu.Lock()
 	q.resting = true
 	q.f.mu.Unlock()
-	timer := time.NewTimer(q.f.cfg.Linger)
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for waiting := true; waiting; {
 		select {
