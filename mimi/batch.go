@@ -10,6 +10,11 @@ import (
 // rooms of one hub in one request, with one answer for each.
 const EndpointSubmitBatch Endpoint = "x-submitBatch"
 
+// EndpointCatchUp is an extension of ours: what a room's log holds after a place,
+// as a stream. A participating provider asks the hub; the hub asks a follower
+// when it has lost something itself.
+const EndpointCatchUp Endpoint = "x-catchUp"
+
 // MaxBatchItems bounds how many writes one batch may carry.
 const MaxBatchItems = 512
 

@@ -46,6 +46,8 @@ type Config struct {
 	Env    *room.Env
 	Remote Remote
 	Batch  Batcher // nil = writes are sent one by one
+	// Entries is how what is missing is fetched; nil = a gap waits for the hub.
+	Entries LogSource
 
 	Wake       func(mimi.RoomURI)   // a replica has grown; must not block
 	WakeClient func(mimi.ClientURI) // a client's submission or Welcome changed; must not block
@@ -60,9 +62,10 @@ type Config struct {
 
 // Follower is safe for concurrent use.
 type Follower struct {
-	cfg    Config
-	gates  *gates
-	outbox *outbox
+	cfg      Config
+	gates    *gates
+	outbox   *outbox
+	catching *catchUps
 
 	mu    sync.Mutex
 	rooms map[mimi.RoomURI]*replica
@@ -93,9 +96,10 @@ func New(cfg Config) *Follower {
 		cfg.Retention = 30 * 24 * time.Hour
 	}
 	f := &Follower{
-		cfg:   cfg,
-		gates: &gates{jitter: cfg.Jitter, byPeer: map[mimi.Domain]*gate{}},
-		rooms: map[mimi.RoomURI]*replica{},
+		cfg:      cfg,
+		gates:    &gates{jitter: cfg.Jitter, byPeer: map[mimi.Domain]*gate{}},
+		rooms:    map[mimi.RoomURI]*replica{},
+		catching: newCatchUps(),
 	}
 	f.outbox = &outbox{f: f, slots: make(chan struct{}, cfg.MaxInFlight), lanes: map[laneKey]*lane{},
 		single: map[mimi.Domain]time.Time{}, awaited: map[[32]byte]awaited{}}
@@ -108,7 +112,13 @@ func (f *Follower) Run(ctx context.Context) error { return f.outbox.run(ctx) }
 
 // PeerAlive says that something was heard from a peer: what waits for it tries
 // again now, unless the peer itself asked for a pause.
-func (f *Follower) PeerAlive(peer mimi.Domain) { f.gates.of(peer).alive() }
+func (f *Follower) PeerAlive(peer mimi.Domain) {
+	f.gates.of(peer).alive()
+	select {
+	case f.catching.heard <- struct{}{}:
+	default:
+	}
+}
 
 // PeerStatus says whether a hub answers.
 func (f *Follower) PeerStatus(peer mimi.Domain) PeerStatus { return f.gates.of(peer).status() }

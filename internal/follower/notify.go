@@ -45,6 +45,10 @@ func (f *Follower) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 	if n.replica.state == nil {
 		// No lock is held while the hub is asked for the snapshot.
 		n.replica.mu.Unlock()
+		if !n.list[0].IsWelcome() && f.cfg.Entries != nil && f.beginAnew(ctx, uri) == nil {
+			f.behind(uri)
+			return errGap() // it was lost here, and is on its way back
+		}
 		if n.snapshot, err = n.fetch(ctx); err != nil {
 			return err
 		}
@@ -274,6 +278,9 @@ func (n *notification) answer(ctx context.Context, cause error) error {
 	switch {
 	case cause == nil:
 		return nil
+	case isGap(cause):
+		n.f.behind(n.uri)
+		return cause
 	case errors.As(cause, &own):
 		return own.err
 	case n.replica.state == nil:
@@ -292,6 +299,7 @@ func (n *notification) answer(ctx context.Context, cause error) error {
 func (n *notification) refused(ctx context.Context, r *room.Refusal) error {
 	switch r.Code {
 	case room.Future:
+		n.f.behind(n.uri)
 		return errGap()
 	case room.BadTimestamp:
 		return mimi.NewProblem(http.StatusBadRequest, "bad-timestamp", "%s", r.Description)

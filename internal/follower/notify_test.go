@@ -27,7 +27,7 @@ type announced struct {
 
 // announce makes such a chat with n messages after bob was added.
 func announce(t *testing.T, n int) *announced {
-	w := newWorld(t, 1, "a.localhost", "b.localhost")
+	w := makeWorld(t, 1, true, "a.localhost", "b.localhost")
 	x := &announced{world: w, b: w.providers["b.localhost"]}
 	x.alice, x.bob = w.enrol("alice@a.localhost", "phone"), w.enrol("bob@b.localhost", "phone")
 	x.alice.create()

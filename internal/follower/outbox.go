@@ -73,6 +73,7 @@ func (o *outbox) run(ctx context.Context) error {
 		o.start(l)
 	}
 	o.mu.Unlock()
+	o.background(o.f.reconcile)
 
 	<-ctx.Done()
 	o.mu.Lock()

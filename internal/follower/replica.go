@@ -144,3 +144,8 @@ func errGap() error {
 	p.RetryAfter = retryGap
 	return p
 }
+
+func isGap(err error) bool {
+	var p *mimi.Problem
+	return errors.As(err, &p) && p.Code == codeGap
+}

@@ -1,10 +1,12 @@
 package follower_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	mrand "math/rand/v2"
 	"sync"
 	"testing"
@@ -31,6 +33,7 @@ type world struct {
 	clients   *roomtest.World
 	providers map[mimi.Domain]*provider
 	order     []mimi.Domain
+	bare      bool // no catching up
 
 	mu     sync.Mutex
 	rand   *mrand.Rand
@@ -61,7 +64,12 @@ type services struct {
 }
 
 func newWorld(t *testing.T, seed uint64, domains ...mimi.Domain) *world {
-	w := &world{T: t, providers: map[mimi.Domain]*provider{}, order: domains,
+	return makeWorld(t, seed, false, domains...)
+}
+
+// makeWorld is newWorld, bare if there is to be no catching up.
+func makeWorld(t *testing.T, seed uint64, bare bool, domains ...mimi.Domain) *world {
+	w := &world{bare: bare, T: t, providers: map[mimi.Domain]*provider{}, order: domains,
 		rand: mrand.New(mrand.NewPCG(seed, 1)), down: map[mimi.Domain]bool{}}
 	w.clients = &roomtest.World{T: t, Now: time.Now}
 	for _, d := range domains {
@@ -87,8 +95,12 @@ func (p *provider) start() {
 	env := roomtest.Env()
 	jitter := func(max time.Duration) time.Duration { return max }
 	live := services{store: s, fanout: fanout.New(fanout.Config{Store: s, Sender: p, Jitter: jitter})}
-	live.hub = hub.New(hub.Config{Domain: p.domain, Store: s, Env: env, SignatureKey: p.key, Shipper: live.fanout, Wake: live.fanout.Wake})
-	live.follower = follower.New(follower.Config{Domain: p.domain, Store: s, Env: env, Remote: p, Batch: p, Jitter: jitter})
+	live.hub = hub.New(hub.Config{Domain: p.domain, Store: s, Env: env, SignatureKey: p.key, Shipper: live.fanout, Wake: live.fanout.Wake, Followers: p})
+	cfg := follower.Config{Domain: p.domain, Store: s, Env: env, Remote: p, Batch: p, Entries: p, Jitter: jitter}
+	if p.bare {
+		cfg.Entries = nil
+	}
+	live.follower = follower.New(cfg)
 	live.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: s, Verifier: env.Verifier, Remote: p})
 	p.mu.Lock()
 	p.services = live
@@ -177,6 +189,23 @@ func (p *provider) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.Room
 		return err
 	})
 	return answer, err
+}
+
+func (p *provider) CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, from room.Pos) (head room.Pos, body io.ReadCloser, err error) {
+	err = p.call(peer, func(to *services) error {
+		open := to.follower.Part
+		if uri.Domain() == peer {
+			open = to.hub.CatchUp
+		}
+		part, err := open(ctx, p.domain, uri, from)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		head, body = part.Head, io.NopCloser(&b)
+		return part.Send(ctx, &b)
+	})
+	return head, body, err
 }
 
 func (p *provider) KeyMaterial(ctx context.Context, peer mimi.Domain, target mimi.UserURI, body []byte) (answer []byte, err error) {

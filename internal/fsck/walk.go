@@ -310,6 +310,9 @@ func (w *walk) queues() error {
 		for _, o := range list {
 			w.outWelcome(o)
 		}
+		if err := w.joined(f.Peer); err != nil {
+			return err
+		}
 	}
 	if w.replay == nil || w.broken || w.rec.Hub != w.cfg.Domain {
 		return nil
@@ -322,6 +325,23 @@ func (w *walk) queues() error {
 	}
 	for peer := range until {
 		w.wrong("follower "+string(peer), 0, "never had a client in the room")
+	}
+	return nil
+}
+
+// joined checks the snapshot kept for a follower that loses its replica.
+func (w *walk) joined(peer mimi.Domain) error {
+	sealed, err := w.tx.Meta(record.JoinKey(w.uri, peer))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if b, ok := record.Unseal(sealed); !ok {
+		w.wrong("snapshot", 0, "kept for %s is damaged", peer)
+	} else if s, err := room.ParseSnapshot(b); err != nil || s.Room != w.uri || s.Pos.Seq > w.rec.Head.Seq {
+		w.wrong("snapshot", 0, "kept for %s is not of this log: %v", peer, err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"hubbub/internal/record"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -103,6 +104,9 @@ func (a *accepted) routeWelcome(tx store.Tx, started map[mimi.Domain]bool) error
 			if out.Snapshot, err = snapshot(tx, &a.next); err != nil {
 				return err
 			}
+			if err := tx.PutMeta(record.JoinKey(uri, peer), record.Seal(out.Snapshot)); err != nil {
+				return err
+			}
 		}
 		if err := tx.PutOutWelcome(out); err != nil {
 			return err
@@ -128,7 +132,7 @@ func recipientProvider(tx store.Tx, r room.Recipient) (mimi.Domain, error) {
 
 // snapshot is the room after the entry being written, for a follower whose
 // replica starts there.
-func snapshot(tx store.Tx, s *room.State) ([]byte, error) {
+func snapshot(tx store.ReadTx, s *room.State) ([]byte, error) {
 	history, err := tx.History(s.Room, 0)
 	if err != nil {
 		return nil, err

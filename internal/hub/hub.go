@@ -40,7 +40,15 @@ type Config struct {
 	// the hub's entry in the external_senders of its rooms.
 	SignatureKey *mls.SignatureKey
 
-	Shipper    Shipper
+	Shipper Shipper
+	// Followers is how followers are asked for what we may have lost; nil = they
+	// are not.
+	Followers Followers
+	// Lost is the reason for which a room is frozen whose log is known to have
+	// lost its end, and Expected the place up to which it is known; optional.
+	Lost     string
+	Expected func(mimi.RoomURI) room.Pos
+
 	Wake       func(mimi.RoomURI)      // a room's log has grown; must not block
 	WakeClient func(mimi.ClientURI)    // a client has a new Welcome; must not block
 	Now        func() time.Time        // nil = time.Now
@@ -53,17 +61,19 @@ type Hub struct {
 	cfg    Config
 	signed signed
 
-	mu    sync.Mutex
-	rooms map[mimi.RoomURI]*hosted
+	mu     sync.Mutex
+	rooms  map[mimi.RoomURI]*hosted
+	silent map[mimi.Domain]time.Time // followers that did not answer, and when
 }
 
 // hosted is a room in memory. A nil state has to be loaded from the store.
 type hosted struct {
 	line line
 
-	mu        sync.Mutex // held from Step until the transaction is durable
-	state     *room.State
-	followers map[mimi.Domain]bool // every pair in the store; true = it still gets entries
+	mu         sync.Mutex // held from Step until the transaction is durable
+	state      *room.State
+	reconciled bool                 // with its followers, since the start
+	followers  map[mimi.Domain]bool // every pair in the store; true = it still gets entries
 }
 
 // New makes a Hub.
@@ -80,7 +90,7 @@ func New(cfg Config) *Hub {
 	if cfg.WakeClient == nil {
 		cfg.WakeClient = func(mimi.ClientURI) {}
 	}
-	return &Hub{cfg: cfg, rooms: map[mimi.RoomURI]*hosted{}}
+	return &Hub{cfg: cfg, rooms: map[mimi.RoomURI]*hosted{}, silent: map[mimi.Domain]time.Time{}}
 }
 
 func (h *Hub) nowMS() uint64 { return uint64(h.cfg.Now().UnixMilli()) }

@@ -84,6 +84,10 @@ func (h *Hub) together(uri mimi.RoomURI, list []*write) {
 	for _, w := range list {
 		w.room = r
 	}
+	if err := h.reconcile(ctx, uri, r); err != nil {
+		failAll(list, err)
+		return
+	}
 	for rest := list; len(rest) > 0; {
 		n := 0
 		for n < len(rest) && rest[n].message {

@@ -11,8 +11,9 @@ import (
 
 // Snapshot returns the room as it stood at seq, for a follower whose replica
 // starts there: the octets stored with its Welcome. With seq 0 it is the newest
-// Welcome waiting for that peer. Nobody else's snapshot can be had, and none
-// after the Welcome was taken.
+// Welcome waiting for that peer or, if none is, the room as it stood where the
+// peer's replica once began: a follower that lost it begins anew. Nobody else's
+// snapshot can be had.
 func (h *Hub) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error) {
 	if uri.Domain() != h.cfg.Domain {
 		return nil, errNoRoom()
@@ -29,6 +30,11 @@ func (h *Hub) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, 
 	})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
+	}
+	if body == nil && seq == 0 {
+		if body, err = h.restart(ctx, peer, uri); err != nil {
+			return nil, err
+		}
 	}
 	if body == nil {
 		return nil, errNoRoom()

@@ -158,12 +158,13 @@ func (p *Provider) wire(k keyring) error {
 	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
 	h := hub.New(hub.Config{
 		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout, Limit: rates.writesOf(domain),
+		Followers: p.remote, Lost: heads.Frozen, Expected: func(uri mimi.RoomURI) room.Pos { return p.heads.Known()[uri] },
 		Wake: p.wakeHosted, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "hub"),
 	})
 	p.hub = h
 	remote := &hubs{domain, h, p.remote}
 	p.follower = follower.New(follower.Config{
-		Domain: domain, Store: p.store, Env: env, Remote: remote, Batch: remote,
+		Domain: domain, Store: p.store, Env: env, Remote: remote, Batch: remote, Entries: p.remote,
 		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "follower"),
 	})
 	km := keymaterial.New(keymaterial.Config{
@@ -172,7 +173,7 @@ func (p *Provider) wire(k keyring) error {
 	})
 	p.deliveries = delivery.New(delivery.Config{Domain: domain, Store: p.store, Remote: p.remote})
 	p.fed, err = federation.NewServer(federation.ServerConfig{
-		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates},
+		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates}, Entries: logs{domain, h, p.follower},
 		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Delivery: p.deliveries.Report, Observed: p.book.Received, Log: p.log.With("part", "federation"),
 	})
 	if err != nil {
@@ -212,6 +213,15 @@ func (p *Provider) held(peer mimi.Domain) bool {
 	return held
 }
 
+// reconcile compares the rooms we host with what their followers hold, once.
+func (p *Provider) reconcile(ctx context.Context) error {
+	if err := p.hub.Reconcile(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
 // wakeHosted tells the streams of our own clients and the queues to the followers
 // that a log of ours has grown.
 func (p *Provider) wakeHosted(uri mimi.RoomURI) {
@@ -223,6 +233,7 @@ func (p *Provider) wakeHosted(uri mimi.RoomURI) {
 func (p *Provider) alive(peer mimi.Domain) {
 	p.fanout.PeerAlive(peer)
 	p.follower.PeerAlive(peer)
+	p.hub.PeerAlive(peer)
 }
 
 func (p *Provider) peerStatus(peer mimi.Domain) api.PeerStatus {
@@ -273,6 +284,7 @@ func (p *Provider) Run(ctx context.Context) error {
 		crew.fail(err)
 	}
 	crew.work("greeting", p.greet)
+	crew.work("reconciliation", p.reconcile)
 	<-crew.ctx.Done()
 	p.log.Info("stopping")
 	p.takeLeave()

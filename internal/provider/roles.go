@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 
+	"hubbub/internal/catchup"
 	"hubbub/internal/federation"
 	"hubbub/internal/follower"
 	"hubbub/internal/hub"
@@ -54,6 +55,21 @@ func (r *roles) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 
 func (r *roles) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, seq uint64) ([]byte, error) {
 	return r.hub.Snapshot(ctx, peer, uri, seq)
+}
+
+// logs gives peers the part of a room log that they lack: of rooms of ours to
+// their followers, of replicas to their hubs.
+type logs struct {
+	domain   mimi.Domain
+	hub      *hub.Hub
+	follower *follower.Follower
+}
+
+func (l logs) CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, from room.Pos) (*catchup.Part, error) {
+	if uri.Domain() == l.domain {
+		return l.hub.CatchUp(ctx, peer, uri, from)
+	}
+	return l.follower.Part(ctx, peer, uri, from)
 }
 
 // hubs is how the outbox reaches the hub of a room. Our own is among them: a write

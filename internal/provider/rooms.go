@@ -40,6 +40,15 @@ func (r *rooms) Submit(ctx context.Context, s store.Submission) (store.Submissio
 	return r.post(ctx, s)
 }
 
+// SubmitAll is Submit for several messages of one client to one room, in order.
+// It takes all of them or none; after an error each may be tried by itself.
+func (r *rooms) SubmitAll(ctx context.Context, list []store.Submission) ([]store.Submission, error) {
+	if list[0].Room.Domain() != r.domain {
+		return r.follower.EnqueueAll(ctx, list)
+	}
+	return r.postAll(context.WithoutCancel(ctx), list)
+}
+
 // GroupInfo asks the room's hub.
 func (r *rooms) GroupInfo(ctx context.Context, _ mimi.ClientURI, uri mimi.RoomURI, body []byte) ([]byte, error) {
 	if uri.Domain() == r.domain {
@@ -87,6 +96,77 @@ func (r *rooms) post(ctx context.Context, s store.Submission) (store.Submission,
 	}
 	defer r.wakeClient(s.Client)
 	return r.settled(ctx, s, rejected)
+}
+
+// postAll is post for several messages: one transaction queues them all, and the
+// hub decides on them together.
+func (r *rooms) postAll(ctx context.Context, list []store.Submission) ([]store.Submission, error) {
+	for i := range list {
+		list[i].Hub, list[i].State, list[i].EnqueuedAt = r.domain, store.Queued, uint64(time.Now().UnixMilli())
+	}
+	var stored []store.Submission
+	err := r.store.Update(ctx, func(tx store.Tx) (err error) {
+		if known, err := tx.HasRoom(list[0].Room); err != nil || !known {
+			return errors.Join(err, store.ErrNotFound)
+		}
+		stored, err = tx.EnqueueAll(list)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var items []mimi.BatchItem
+	var asked []int
+	for i, s := range stored {
+		if s.State == store.Queued {
+			items = append(items, mimi.BatchItem{Kind: mimi.BatchMessage, Room: s.Room, Body: s.Body})
+			asked = append(asked, i)
+		}
+	}
+	defer r.wakeClient(list[0].Client)
+	answers := r.hub.Batch(r.domain, items)
+	if err := r.rereadAll(ctx, stored, asked); err != nil {
+		return nil, err
+	}
+	for i, a := range answers {
+		s := &stored[asked[i]]
+		if s.State != store.Queued {
+			continue
+		}
+		rejected, err := readAnswer(a)
+		if err != nil {
+			return nil, err
+		}
+		if *s, err = r.settled(ctx, *s, rejected); err != nil {
+			return nil, err
+		}
+	}
+	return stored, nil
+}
+
+func (r *rooms) rereadAll(ctx context.Context, list []store.Submission, which []int) error {
+	return r.store.View(ctx, func(tx store.ReadTx) error {
+		for _, i := range which {
+			row, err := tx.Submission(list[i].Client, list[i].Txn)
+			if err != nil {
+				return err
+			}
+			list[i] = *row
+		}
+		return nil
+	})
+}
+
+// readAnswer is decide for a message of a batch.
+func readAnswer(a mimi.BatchAnswer) (*rejection, error) {
+	if a.Status == http.StatusOK {
+		return readSubmit(a.Body)
+	}
+	p := mimi.ParseProblem(int(a.Status), "", a.Body, time.Now())
+	if p.Retryable() {
+		return nil, p
+	}
+	return &rejection{reason: p.Code, detail: p.Detail}, nil
 }
 
 // rejection is why a hub does not take a write.

@@ -78,6 +78,27 @@ func StartKey(uri mimi.RoomURI) string { return startKey + string(uri) }
 // CheckpointKey is where the newest signed checkpoint of a room is kept.
 func CheckpointKey(uri mimi.RoomURI) string { return checkpointKey + string(uri) }
 
+// JoinKey is where a hub keeps the snapshot with which a provider began to follow
+// a room, sealed.
+func JoinKey(uri mimi.RoomURI, peer mimi.Domain) string {
+	return "joined/" + string(uri) + "/" + string(peer)
+}
+
+// Seal puts the hash of b before it, so that damage shows.
+func Seal(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return append(sum[:], b...)
+}
+
+// Unseal gives what was sealed; false if it was damaged.
+func Unseal(b []byte) ([]byte, bool) {
+	if len(b) < sha256.Size {
+		return nil, false
+	}
+	sum := sha256.Sum256(b[sha256.Size:])
+	return b[sha256.Size:], [sha256.Size]byte(b[:sha256.Size]) == sum
+}
+
 // GroupKey is where a hub keeps which of its rooms a group id belongs to.
 func GroupKey(groupID []byte) string { return fmt.Sprintf("group/%x", sha256.Sum256(groupID)) }
 

@@ -1,0 +1,328 @@
+package follower
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"hubbub/internal/catchup"
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// LogSource fetches the part of a room's log after from: the blocks of package
+// catchup and the place they lead to.
+type LogSource interface {
+	CatchUp(ctx context.Context, hub mimi.Domain, uri mimi.RoomURI, from room.Pos) (head room.Pos, body io.ReadCloser, err error)
+}
+
+// maxCatchUps is how many rooms are brought up to date at once.
+const maxCatchUps = 4
+
+// Errors of CatchUp.
+var (
+	// ErrNoSource: the hub does not offer catching up, or nothing was configured.
+	ErrNoSource = errors.New("follower: the hub offers no way to catch up")
+	// ErrHubBehind: the replica holds more of the log than the hub.
+	ErrHubBehind = errors.New("follower: the hub has lost part of the log")
+)
+
+// catchUps are the rooms being brought up to date.
+type catchUps struct {
+	slots chan struct{}
+	heard chan struct{} // has a value after word from a peer
+
+	mu      sync.Mutex
+	running map[mimi.RoomURI]chan struct{} // closed at the end
+}
+
+func newCatchUps() *catchUps {
+	return &catchUps{slots: make(chan struct{}, maxCatchUps), heard: make(chan struct{}, 1), running: map[mimi.RoomURI]chan struct{}{}}
+}
+
+// CatchUp brings the replica of a room up to the hub's head and returns the place
+// it is at then. A room that is not held here is begun anew, if a client of ours
+// is in its group. What the hub shows must continue what we hold; otherwise the
+// room is frozen with both as evidence. A second call for a room waits for the
+// first.
+func (f *Follower) CatchUp(ctx context.Context, uri mimi.RoomURI) (room.Pos, error) {
+	if uri.Domain() == f.cfg.Domain || f.cfg.Entries == nil {
+		return room.Pos{}, ErrNoSource
+	}
+	for {
+		c := f.catching
+		c.mu.Lock()
+		other := c.running[uri]
+		if other == nil {
+			mine := make(chan struct{})
+			c.running[uri] = mine
+			c.mu.Unlock()
+			defer func() {
+				c.mu.Lock()
+				delete(c.running, uri)
+				c.mu.Unlock()
+				close(mine)
+			}()
+			break
+		}
+		c.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return room.Pos{}, ctx.Err()
+		}
+	}
+	select {
+	case f.catching.slots <- struct{}{}:
+		defer func() { <-f.catching.slots }()
+	case <-ctx.Done():
+		return room.Pos{}, ctx.Err()
+	}
+	return f.catchUp(ctx, uri)
+}
+
+func (f *Follower) catchUp(ctx context.Context, uri mimi.RoomURI) (room.Pos, error) {
+	pos, err := f.place(ctx, uri)
+	if errors.Is(err, store.ErrNotFound) {
+		if err = f.beginAnew(ctx, uri); err == nil {
+			pos, err = f.place(ctx, uri)
+		}
+	}
+	if err != nil {
+		return pos, err
+	}
+	head, body, err := f.cfg.Entries.CatchUp(ctx, uri.Domain(), uri, pos)
+	if err != nil {
+		return pos, f.forked(ctx, uri, pos, err)
+	}
+	defer body.Close()
+	if head.Seq < pos.Seq {
+		f.cfg.Log.Error("follower: the hub holds less of a room than we do", "hub", uri.Domain(), "here", pos.String(), "there", head.String())
+		return pos, ErrHubBehind
+	}
+	for {
+		b, err := catchup.Read(body)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return pos, err
+		}
+		if err := f.take(ctx, uri, b); err != nil {
+			return pos, err
+		}
+		pos = b.Pos
+	}
+	if pos != head {
+		return pos, fmt.Errorf("%w: it ends at %s, not at %s", catchup.ErrBadBlock, pos, head)
+	}
+	return pos, nil
+}
+
+// Part finds what our replica of a room holds after from, for the room's hub,
+// which has lost it. Nobody else is given anything.
+func (f *Follower) Part(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, from room.Pos) (*catchup.Part, error) {
+	if peer != uri.Domain() || peer == f.cfg.Domain {
+		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+	}
+	part, err := catchup.Open(ctx, f.cfg.Store, uri, from, 0)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+	}
+	return part, err
+}
+
+// place is where the replica of a room stands.
+func (f *Follower) place(ctx context.Context, uri mimi.RoomURI) (room.Pos, error) {
+	r, err := f.lock(ctx, uri)
+	if err != nil {
+		return room.Pos{}, err
+	}
+	defer r.mu.Unlock()
+	if r.state == nil {
+		return room.Pos{}, store.ErrNotFound
+	}
+	return r.state.Pos, nil
+}
+
+// forked freezes a room of which the hub says that its log is another one.
+func (f *Follower) forked(ctx context.Context, uri mimi.RoomURI, pos room.Pos, cause error) error {
+	var p *mimi.Problem
+	if !errors.As(cause, &p) || p.Code != catchup.CodeMismatch {
+		return cause
+	}
+	r, err := f.lock(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer r.mu.Unlock()
+	if r.state == nil || r.state.Pos != pos {
+		return cause // it has moved; whoever moved it compared
+	}
+	evidence := fmt.Appendf(nil, "have %d:%x\nthe hub says: %s\n", pos.Seq, pos.Hash, p.Detail)
+	return f.freeze(ctx, r, http.StatusConflict, codeMismatch, cause, evidence)
+}
+
+// take stores one block as if it had been announced.
+func (f *Follower) take(ctx context.Context, uri mimi.RoomURI, b *catchup.Block) error {
+	list, err := room.ParseAnnouncements(b.Body)
+	if err != nil {
+		return err
+	}
+	n := &notification{f: f, uri: uri, pos: &b.Pos, list: list}
+	if n.replica, err = f.lock(ctx, uri); err != nil {
+		return err
+	}
+	defer n.replica.mu.Unlock()
+	if n.replica.state == nil {
+		return store.ErrNotFound
+	}
+	return n.apply(ctx)
+}
+
+// beginAnew creates a replica that was lost from the hub's snapshot. Only a room
+// whose group holds a client enrolled here can come into being like that.
+func (f *Follower) beginAnew(ctx context.Context, uri mimi.RoomURI) error {
+	b, err := f.cfg.Remote.Snapshot(ctx, uri.Domain(), uri, 0)
+	if err != nil {
+		return err
+	}
+	snap, err := room.ParseSnapshot(b)
+	if err != nil || snap.Room != uri {
+		return mimi.NewProblem(http.StatusBadGateway, "bad-snapshot", "the snapshot of the room does not decode")
+	}
+	n := &notification{f: f, uri: uri, snapshot: snap}
+	if n.replica, err = f.lock(ctx, uri); err != nil {
+		return err
+	}
+	defer n.replica.mu.Unlock()
+	if n.replica.state != nil {
+		return nil
+	}
+	if err := n.begin(); err != nil {
+		return err
+	}
+	if ours, err := f.enrolled(ctx, &n.next); err != nil || !ours {
+		return errors.Join(err, store.ErrNotFound)
+	}
+	return n.write(ctx)
+}
+
+// enrolled says whether a client of ours is in a room's group.
+func (f *Follower) enrolled(ctx context.Context, s *room.State) (ours bool, err error) {
+	err = f.cfg.Store.View(ctx, func(tx store.ReadTx) error {
+		for _, m := range s.Members() {
+			if m.Client.Domain() != f.cfg.Domain {
+				continue
+			}
+			_, err := tx.Client(m.Client)
+			if err == nil {
+				ours = true
+			} else if !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	return ours, err
+}
+
+// behind sets a catch-up of a room going, if it is not under way: its hub has
+// announced what comes after entries that are missing here.
+func (f *Follower) behind(uri mimi.RoomURI) {
+	if f.cfg.Entries == nil {
+		return
+	}
+	f.catching.mu.Lock()
+	under := f.catching.running[uri] != nil
+	f.catching.mu.Unlock()
+	if under {
+		return
+	}
+	f.outbox.background(func(ctx context.Context) {
+		pos, err := f.CatchUp(ctx, uri)
+		if err != nil && ctx.Err() == nil {
+			f.cfg.Log.Warn("follower: could not catch up", "hub", uri.Domain(), "cause", err)
+			return
+		}
+		f.cfg.Log.Info("follower: caught up", "hub", uri.Domain(), "at", pos.Seq)
+	})
+}
+
+// background runs something until ctx of run ends; nothing while run does not.
+func (o *outbox) background(fn func(ctx context.Context)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if ctx := o.ctx; ctx != nil {
+		o.workers.Go(func() { fn(ctx) })
+	}
+}
+
+// passing says whether a catch-up that failed may succeed later.
+func passing(err error) bool {
+	var p *mimi.Problem
+	if errors.As(err, &p) {
+		return p.Retryable()
+	}
+	return !errors.Is(err, store.ErrNotFound) && !errors.Is(err, ErrHubBehind)
+}
+
+// recheck is how often a hub that did not answer is asked again for what we lack.
+const recheck = 5 * time.Minute
+
+// wait waits until it is worth asking hubs again that did not answer.
+func (c *catchUps) wait(ctx context.Context) {
+	timer := time.NewTimer(recheck)
+	defer timer.Stop()
+	select {
+	case <-c.heard:
+		pause(ctx, time.Second)
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// reconcile asks the hubs of all replicas, once after the start, for what they
+// have and we have not: a replica restored from a backup would otherwise wait for
+// the next entry to find out. A hub that is away is asked again.
+func (f *Follower) reconcile(ctx context.Context) {
+	if f.cfg.Entries == nil {
+		return
+	}
+	var left []mimi.RoomURI
+	err := f.cfg.Store.View(ctx, func(tx store.ReadTx) error {
+		list, err := tx.Rooms()
+		for _, r := range list {
+			if r.Hub != f.cfg.Domain && r.Frozen == "" {
+				left = append(left, r.URI)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		f.cfg.Log.Error("follower: cannot list the replicas", "cause", err)
+		return
+	}
+	for len(left) > 0 && ctx.Err() == nil {
+		var again []mimi.RoomURI
+		down := map[mimi.Domain]bool{}
+		for _, uri := range left {
+			if down[uri.Domain()] {
+				again = append(again, uri)
+				continue
+			}
+			if _, err := f.CatchUp(ctx, uri); err != nil && passing(err) {
+				down[uri.Domain()] = true
+				again = append(again, uri)
+			}
+		}
+		if left = again; len(left) > 0 {
+			f.catching.wait(ctx)
+		}
+	}
+}

@@ -1,0 +1,274 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"hubbub/internal/catchup"
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Followers reaches the followers of our rooms.
+type Followers interface {
+	// CatchUp asks a follower for what it holds of a room after from: the
+	// blocks of package catchup and the place they lead to.
+	CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, from room.Pos) (head room.Pos, body io.ReadCloser, err error)
+}
+
+const (
+	// askTimeout is how long the first write to a room after a start may wait
+	// for one follower to say where it is.
+	askTimeout = 3 * time.Second
+	// silence is for how long a follower that did not answer is not asked
+	// about other rooms.
+	silence = time.Minute
+	// codeMismatch is why a room is frozen of which a follower has another log.
+	codeMismatch = "log-mismatch"
+)
+
+// reconcile asks a room's followers, once after each start and before anything
+// is written, whether they hold more of its log than we do. If so we were
+// restored from a backup, or our disk lost what it had promised to keep: what is
+// missing is fetched from them, and what would fork the log freezes the room. A
+// follower that does not answer is let go: it will say what it has when it is
+// back. r.mu is held.
+func (h *Hub) reconcile(ctx context.Context, uri mimi.RoomURI, r *hosted) error {
+	if r.reconciled || h.cfg.Followers == nil {
+		return nil
+	}
+	lost := r.state.Frozen != "" && r.state.Frozen == h.cfg.Lost
+	if r.state.Frozen != "" && !lost {
+		return nil
+	}
+	for peer, heads := range h.ask(ctx, uri, r) {
+		if heads.err != nil {
+			if mismatch := (*room.MismatchError)(nil); errors.As(heads.err, &mismatch) || isMismatch(heads.err) {
+				return h.freeze(ctx, uri, r, peer, heads.err)
+			}
+			h.cfg.Log.Info("hub: a follower does not say where it is", "peer", peer, "cause", heads.err)
+			continue
+		}
+		if heads.pos.Seq <= r.state.Pos.Seq {
+			continue
+		}
+		if err := h.adopt(ctx, uri, r, peer); err != nil {
+			return err
+		}
+	}
+	if lost && r.state.Frozen == h.cfg.Lost {
+		return nil // nobody had what is missing
+	}
+	r.reconciled = true
+	return nil
+}
+
+func isMismatch(err error) bool {
+	var p *mimi.Problem
+	return errors.As(err, &p) && p.Code == catchup.CodeMismatch
+}
+
+// answer is where a follower says it is.
+type answer struct {
+	pos room.Pos
+	err error
+}
+
+// ask asks all present followers of a room at once where they are.
+func (h *Hub) ask(ctx context.Context, uri mimi.RoomURI, r *hosted) map[mimi.Domain]answer {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	answers := map[mimi.Domain]answer{}
+	from := r.state.Pos
+	for peer, follows := range r.followers {
+		if !follows || h.isSilent(peer) {
+			continue
+		}
+		asking.Go(func() {
+			pos, body, err := h.cfg.Followers.CatchUp(ctx, peer, uri, from)
+			if err == nil {
+				body.Close()
+			} else if p := (*mimi.Problem)(nil); !errors.As(err, &p) {
+				h.noteSilent(peer)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			answers[peer] = answer{pos, err}
+		})
+	}
+	asking.Wait()
+	return answers
+}
+
+func (h *Hub) isSilent(peer mimi.Domain) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return time.Since(h.silent[peer]) < silence
+}
+
+func (h *Hub) noteSilent(peer mimi.Domain) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.silent[peer] = time.Now()
+}
+
+// PeerAlive says that something was heard from a peer: it may be asked again.
+func (h *Hub) PeerAlive(peer mimi.Domain) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.silent, peer)
+}
+
+// adopt fetches from a follower what it holds beyond our head and stores it as
+// ours, which it was. r.mu is held.
+func (h *Hub) adopt(ctx context.Context, uri mimi.RoomURI, r *hosted, peer mimi.Domain) error {
+	h.cfg.Log.Error("hub: a follower holds more of a room than we do; fetching it", "peer", peer, "at", r.state.Pos.String())
+	lost := r.state.Frozen
+	_, body, err := h.cfg.Followers.CatchUp(ctx, peer, uri, r.state.Pos)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if lost != "" {
+		thawed := r.state.At(r.state.Pos, r.state.LastTimestamp, "")
+		r.state = &thawed
+	}
+	for {
+		b, err := catchup.Read(body)
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = h.adoptBlock(ctx, uri, r, peer, b)
+		}
+		if err != nil {
+			r.state = nil
+			return err
+		}
+		if r.state.Frozen != "" {
+			return nil
+		}
+	}
+	if lost == "" {
+		return nil
+	}
+	if h.cfg.Expected != nil && h.cfg.Expected(uri).Seq > r.state.Pos.Seq {
+		frozen := r.state.At(r.state.Pos, r.state.LastTimestamp, lost)
+		r.state = &frozen
+		return nil
+	}
+	return h.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.Freeze(uri, ""); err != nil {
+			return err
+		}
+		return tx.Audit(h.cfg.Now(), string(peer), "thaw", "what was lost was fetched from a follower")
+	})
+}
+
+// adoptBlock stores the entries of one block. What does not continue our log by
+// the rules freezes the room, and nothing of the block is stored then.
+func (h *Hub) adoptBlock(ctx context.Context, uri mimi.RoomURI, r *hosted, peer mimi.Domain, b *catchup.Block) error {
+	list, err := room.ParseAnnouncements(b.Body)
+	if err != nil {
+		return err
+	}
+	end := r.state.Pos
+	for _, a := range list {
+		end = end.Next(a.Raw())
+	}
+	if end != b.Pos {
+		return h.freeze(ctx, uri, r, peer, &room.MismatchError{Room: uri, Have: end, Want: b.Pos})
+	}
+	for _, a := range list {
+		next, eff, err := room.Step(h.cfg.Env, *r.state, a, h.nowMS())
+		if err != nil {
+			return err
+		}
+		if eff.Refusal != nil {
+			return h.freeze(ctx, uri, r, peer, eff.Refusal)
+		}
+		entry := accepted{hub: h, room: r, next: next, eff: &eff}
+		refusal, err := entry.store(ctx)
+		if refusal != nil {
+			err = refusal
+		}
+		if err != nil {
+			return err
+		}
+		entry.announce()
+	}
+	return nil
+}
+
+// freeze stops a room of which a follower holds another log than we do, and keeps
+// both positions as evidence. Its error is what writers are told.
+func (h *Hub) freeze(ctx context.Context, uri mimi.RoomURI, r *hosted, peer mimi.Domain, cause error) error {
+	h.cfg.Log.Error("hub: a follower holds another log of a room; the room is frozen", "peer", peer, "here", r.state.Pos.String(), "cause", cause)
+	next := *r.state
+	next.Frozen = codeMismatch
+	evidence := fmt.Appendf(nil, "have %d:%x\n%s says: %v\n", r.state.Pos.Seq, r.state.Pos.Hash, peer, cause)
+	err := h.commit(ctx, r, next, func(tx store.Tx) error {
+		if err := tx.Freeze(uri, codeMismatch); err != nil {
+			return err
+		}
+		if err := tx.PutMeta("evidence/"+string(uri), evidence); err != nil {
+			return err
+		}
+		return tx.Audit(h.cfg.Now(), string(peer), "freeze", cause.Error())
+	})
+	if err != nil {
+		return err
+	}
+	h.cfg.Wake(uri)
+	return nil // writers are told that the room is frozen
+}
+
+// ahead follows when a follower asks for what comes after a place that we have
+// not reached: the next writer asks all of them.
+func (h *Hub) ahead(uri mimi.RoomURI, peer mimi.Domain, at room.Pos) {
+	h.cfg.Log.Error("hub: a follower holds more of a room than we do", "peer", peer, "at", at.String())
+	r := h.hosted(uri)
+	go func() { // a writer may hold the room for as long as the disk takes
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.reconciled = false
+	}()
+}
+
+// Reconcile asks the followers of all rooms we host for what we may have lost,
+// one room after the other, so that it is done before anybody writes.
+func (h *Hub) Reconcile(ctx context.Context) error {
+	var uris []mimi.RoomURI
+	err := h.cfg.Store.View(ctx, func(tx store.ReadTx) error {
+		list, err := tx.Fanouts()
+		for _, f := range list {
+			uris = append(uris, f.Room)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, uri := range slices.Compact(uris) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		r, err := h.lock(ctx, uri)
+		if err != nil {
+			continue
+		}
+		if err := h.reconcile(ctx, uri, r); err != nil {
+			h.cfg.Log.Warn("hub: could not compare a room with its followers", "cause", err)
+		}
+		r.mu.Unlock()
+	}
+	return nil
+}
