@@ -36,6 +36,10 @@ SEEDS ?= 500
 sim: ## providers in one process under seeded faults: SEEDS=500 runs
 	go test -count=1 ./internal/simnet -run TestSeeds -seeds $(SEEDS)
 
+.PHONY: sim-bugs
+sim-bugs: ## plant each bug of a list: the simulator has to find it
+	go test -count=1 -tags plantedbugs ./internal/simnet -run Planted -v -timeout 30m
+
 .PHONY: check
 check: fmt-check vet lint staticcheck generated vuln ## everything that needs no running code
 

@@ -23,7 +23,8 @@ type roomView struct {
 	log     []logged
 	start   projection
 	has     map[mimi.Domain]*replica
-	writes  map[[32]byte]*write // by MLSMessage
+	out     map[mimi.Domain]uint64 // providers without a member: the last entry they may have
+	writes  map[[32]byte]*write    // by MLSMessage
 	invited map[mimi.UserURI]int
 }
 
@@ -130,13 +131,24 @@ func (r *roomView) grow(e store.Entry) {
 	}
 	after.epoch, after.timestamp = state.Epoch(), e.Timestamp
 	r.log = append(r.log, logged{e, after})
+	before := r.state.Providers()
 	r.state = state
+	for _, d := range before {
+		r.out[d] = e.Seq
+	}
+	for _, d := range state.Providers() {
+		delete(r.out, d)
+	}
 	what := "a handshake"
 	if w := r.writes[e.MessageHash]; w != nil {
 		if w.no {
 			s.fail("%v was refused by the hub and is entry %d", w, e.Seq)
 		}
 		w.seq, what = e.Seq, w.String()
+		if w.n <= w.device.last {
+			s.fail("%v comes after #%d of the same client", w, w.device.last)
+		}
+		w.device.last = w.n
 	}
 	s.say("   %s: entry %d is %s", r.uri, e.Seq, what)
 }
@@ -191,6 +203,9 @@ func (r *roomView) checkReplica(p *provider) {
 			s.fail("%s starts %s at %v, where the hub has never been", p.domain, r.uri, rec.Start)
 		}
 	}
+	if last, out := r.out[p.domain]; out && rec.Head.Seq > last && p.domain != r.uri.Domain() {
+		s.fail("%s has entry %d of %s, and its last member left with %d", p.domain, rec.Head.Seq, r.uri, last)
+	}
 	if rec.Start != was.start {
 		s.fail("%s moved the start of %s from %v to %v", p.domain, r.uri, was.start, rec.Start)
 	}
@@ -243,18 +258,45 @@ func (s *sim) project(p *provider, rec *store.RoomRecord) (got projection) {
 	return got
 }
 
+// shipped holds every batch against the ones before it: what begins at the same
+// entry has the same octets.
+func (s *sim) shipped(from, to mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) {
+	list, err := room.ParseAnnouncements(bytes.Clone(body))
+	if err != nil {
+		s.broken("%s ships octets that do not decode: %v", from, err)
+		return
+	}
+	if list[0].IsWelcome() {
+		return
+	}
+	first := pos.Seq - uint64(len(list)) + 1
+	key, sum := fmt.Sprint(uri, to, first), sha256.Sum256(body)
+	s.mu.Lock()
+	was, known := s.batches[key]
+	s.batches[key] = sum
+	s.mu.Unlock()
+	if known && was != sum {
+		s.broken("%s repeats its batch to %s from entry %d of %s with other octets", from, to, first, uri)
+	}
+}
+
 // hubAnswer is what a hub said about a write.
 type hubAnswer struct {
-	write *write
-	body  []byte
+	write   *write
+	body    []byte
+	problem bool // it would not even look at it
 }
 
 // checkAnswer: what was accepted is in the log by now, at the time that was
 // said; a second answer has the octets of the first.
 func (s *sim) checkAnswer(a hubAnswer) {
 	w := a.write
-	accepted, err := isAccepted(w.kind, a.body)
-	s.must(err)
+	accepted := false
+	if !a.problem {
+		var err error
+		accepted, err = isAccepted(w.kind, a.body)
+		s.must(err)
+	}
 	if !accepted {
 		if w.no = true; w.seq != 0 || w.answer != nil {
 			s.fail("%v is entry %d and was refused when it came again", w, w.seq)
@@ -322,8 +364,22 @@ func (s *sim) saw(w *write, row *store.Submission) {
 		s.say("   %v is posted", w)
 	case store.Rejected, store.Expired:
 		s.say("   %v is rejected: %s", w, row.Reason)
+		if !w.no && !w.dependent() {
+			s.fail("%v counts as rejected for %q, and the hub never refused it", w, row.Reason)
+		}
 		w.device.dropIf(w)
 	}
+}
+
+// dependent: a commit of the same client before it was refused. Its provider has
+// to take it for built on that one: the epoch it names tells no more.
+func (w *write) dependent() bool {
+	for _, o := range w.device.writes[:w.n-1] {
+		if o.kind == store.SubmitUpdate && o.no {
+			return true
+		}
+	}
+	return false
 }
 
 // checkAll reads every log from the start once more.

@@ -34,12 +34,14 @@ type device struct {
 	commit *write // its commit or proposal on the way
 	ask    *request
 	fresh  int // KeyPackages published
+	last   int // the newest of its writes in the log
 }
 
 // write is something a device wants in the log.
 type write struct {
 	device *device
 	kind   store.SubmissionKind
+	n      int // 1 is the device's first
 	txn    string
 	text   string // "" = a handshake
 	body   []byte
@@ -125,7 +127,7 @@ func (d *device) hear() {
 
 // submit makes a new write and sends it.
 func (d *device) submit(kind store.SubmissionKind, text string, body []byte) {
-	w := &write{device: d, kind: kind, txn: fmt.Sprint(len(d.writes) + 1), text: text, body: body}
+	w := &write{device: d, kind: kind, n: len(d.writes) + 1, txn: fmt.Sprint(len(d.writes) + 1), text: text, body: body}
 	if kind == store.SubmitUpdate {
 		in, err := room.ParseHandshake(d.home.domain, bytes.Clone(body))
 		d.sim.must(err)

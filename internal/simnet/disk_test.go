@@ -63,6 +63,9 @@ func (d *disk) Update(ctx context.Context, fn func(store.Tx) error) error {
 		if what = w.what; what != "" {
 			f = d.life.p.fault(what)
 		}
+		if f == noFault && d.life.p.full.Load() {
+			return errors.Join(store.ErrFull, errInjected)
+		}
 		if f == refuse || f == lose || f == stickyLose || f == crashBefore {
 			return errInjected
 		}

@@ -33,6 +33,7 @@ type provider struct {
 	engine *sqlstore.Store
 	life   *life // nil while it is down
 	skew   time.Duration
+	full   atomic.Bool // its disk is
 
 	writes map[string]int // owned by sim.mu
 }
@@ -117,6 +118,7 @@ func (p *provider) crash(reopen bool) {
 // Notify implements fanout.Sender.
 func (l *life) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) error {
 	body = bytes.Clone(body)
+	l.p.sim.shipped(l.p.domain, peer, uri, pos, body)
 	_, err := l.p.sim.net.call(ctx, l, &message{to: peer, key: "notify " + string(uri), do: func(ctx context.Context, to *life) (any, error) {
 		pos := pos
 		return nil, to.follower.Notify(ctx, l.p.domain, uri, &pos, bytes.Clone(body))
@@ -183,14 +185,16 @@ func (l *life) update(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, b
 
 // answered keeps what a hub said about a write, to be held against its log.
 func (l *life) answered(body, answer []byte, err error) {
-	if err != nil || l.dead.Load() {
+	var p *mimi.Problem
+	refused := errors.As(err, &p) && !p.Retryable()
+	if err != nil && !refused || l.dead.Load() {
 		return
 	}
 	s := l.p.sim
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w := s.byBody[sha256.Sum256(body)]; w != nil {
-		s.answers = append(s.answers, hubAnswer{w, bytes.Clone(answer)})
+		s.answers = append(s.answers, hubAnswer{w, bytes.Clone(answer), refused})
 	}
 }
 

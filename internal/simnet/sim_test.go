@@ -46,6 +46,7 @@ type sim struct {
 	byBody      map[[32]byte]*write
 	answers     []hubAnswer
 	handedOut   map[string]bool // KeyPackageRefs
+	batches     map[string][32]byte
 }
 
 // violation is how a run ends early.
@@ -65,6 +66,7 @@ func run(seed uint64, events int) (res result) {
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 4)), began: time.Now(),
 		net:       &network{counts: map[string]int{}, blocked: map[link]bool{}},
 		providers: map[mimi.Domain]*provider{}, byBody: map[[32]byte]*write{}, handedOut: map[string]bool{},
+		batches: map[string][32]byte{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer s.end(&res)
@@ -192,7 +194,7 @@ func (s *sim) addRoom(cast []string) {
 	maker, _, _ := strings.Cut(cast[0], "/")
 	_, domain, _ := strings.Cut(maker, "@")
 	r := &roomView{sim: s, uri: mimi.RoomURI("mimi://" + domain + "/r/chat"),
-		has: map[mimi.Domain]*replica{}, writes: map[[32]byte]*write{}, invited: map[mimi.UserURI]int{}}
+		has: map[mimi.Domain]*replica{}, out: map[mimi.Domain]uint64{}, writes: map[[32]byte]*write{}, invited: map[mimi.UserURI]int{}}
 	for _, name := range cast {
 		handle, device, _ := strings.Cut(name, "/")
 		s.enrol(r, handle, device)
@@ -252,8 +254,12 @@ func (s *sim) event() {
 		s.restart()
 	case n < 988:
 		s.partition()
-	case n < 993:
+	case n < 992:
 		s.jump()
+	case n < 996:
+		p := s.someone()
+		s.say("the disk of %s is full", p.domain)
+		p.full.Store(true)
 	default:
 		s.heed()
 	}
@@ -329,10 +335,15 @@ func (s *sim) crash() {
 	}
 }
 
-// restart brings a provider back, or starts one again whose store gave up.
+// restart makes space on a full disk, brings a provider back, or starts one again whose store gave up.
 func (s *sim) restart() {
 	for _, d := range s.order {
 		p := s.providers[d]
+		if p.full.Load() {
+			s.say("%s has space again", d)
+			p.full.Store(false)
+			return
+		}
 		if p.life != nil && p.life.failed.Load() {
 			s.say("%s ends because its store failed", d)
 			p.crash(true)
@@ -382,6 +393,31 @@ func (s *sim) heed() {
 	}
 }
 
+// outage cuts a follower off for half a day, with a message for it on the way,
+// and has it say nothing when it is back: the hub must come to it by itself.
+func (s *sim) outage() {
+	boss := s.devices[0]
+	lost := string(s.order[len(s.order)-1])
+	s.say("nothing gets to %s or from it for 12 hours", lost)
+	for _, d := range s.order {
+		s.net.blocked[link{string(d), lost}] = true
+		s.net.blocked[link{lost, string(d)}] = true
+	}
+	boss.sync()
+	if boss.ask == nil && boss.retry == nil && boss.Group != nil && boss.commit == nil && len(boss.Group.PendingProposals()) == 0 {
+		s.say("%s %s", boss.name, boss.post())
+	}
+	for range 12 * 12 {
+		for n := 0; n < 100 && s.network(false); n++ {
+			s.settle()
+		}
+		<-time.After(5 * time.Minute)
+		s.settle()
+	}
+	s.say("all links are whole")
+	clear(s.net.blocked)
+}
+
 // bound is how long everything may take to come to rest after the last fault:
 // the longest backoff on the way there and once more behind it, and the work.
 const bound = 2*backoff.Cap + time.Minute
@@ -395,6 +431,7 @@ func (s *sim) heal() {
 	clear(s.net.blocked)
 	for _, d := range s.order {
 		p := s.providers[d]
+		p.full.Store(false)
 		if p.life != nil && p.life.failed.Load() {
 			p.crash(false)
 		}
@@ -403,6 +440,9 @@ func (s *sim) heal() {
 		}
 	}
 	s.settle()
+	if s.seed%8 == 5 {
+		s.outage()
+	}
 	for over := time.Now().Add(bound); ; {
 		for n := 0; n < 1000 && s.network(false); n++ {
 			s.settle()
