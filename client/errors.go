@@ -31,6 +31,8 @@ var (
 	ErrNotMember = errors.New("client: not a member of the room")
 	// ErrUnknownMessage: no message with that ID on this device.
 	ErrUnknownMessage = errors.New("client: unknown message")
+	// ErrNotParticipant: the user is not in the room's participant list.
+	ErrNotParticipant = errors.New("client: not in the room")
 	// ErrRejected: the room's hub refused the operation for good.
 	ErrRejected = errors.New("client: refused by the hub")
 	// ErrSuspicious: the device no longer trusts its copy of the room.

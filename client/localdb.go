@@ -158,6 +158,8 @@ type device struct {
 const (
 	keyEnrolling = "enrolling" // an enrolment whose answer is still missing
 	keyDevice    = "device"
+	keyName      = "name/"  // and a room: its name when this device left the group
+	keySynced    = "synced" // when the device last was in step with its provider, Unix ms
 )
 
 type querier interface {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"hubbub/client/clientpb"
@@ -247,51 +248,66 @@ func leavesOf(g *mls.PublicGroup, user mimi.UserURI) (out []mls.LeafIndex) {
 
 // RemoveUsers takes users and all their devices out of a room with one commit,
 // and waits until the hub has accepted it. From then on they can neither read
-// nor post. Users who are not in the room are skipped.
+// nor post. Each user has its own result, in the order given; one who is not in
+// the room does not keep the others in it.
 //
 // Errors: [ErrUnknownRoom], [ErrNotMember], [ErrRejected] (no right to),
 // [ErrBusy], ctx's; after ctx ended the removal may still happen.
-func (c *Client) RemoveUsers(ctx context.Context, uri mimi.RoomURI, users ...mimi.UserURI) error {
+func (c *Client) RemoveUsers(ctx context.Context, uri mimi.RoomURI, users ...mimi.UserURI) ([]RemoveResult, error) {
 	for _, u := range users {
 		if u == c.user {
-			return fmt.Errorf("%w: use Leave to leave", ErrBadArgument)
+			return nil, fmt.Errorf("%w: use Leave to leave", ErrBadArgument)
 		}
 	}
 	unlock, err := c.lockRoom(ctx, uri)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unlock()
-	return c.change(ctx, uri, func(r *room) (*mls.PendingCommit, error) {
-		return removal(r, users)
+	var results []RemoveResult
+	err = c.change(ctx, uri, func(r *room) (commit *mls.PendingCommit, err error) {
+		commit, results, err = removal(r, users)
+		return commit, err
 	})
-}
-
-func removal(r *room, users []mimi.UserURI) (*mls.PendingCommit, error) {
-	list, err := r.participants()
 	if err != nil {
 		return nil, err
 	}
+	return results, nil
+}
+
+// removal builds the commit; nil if none of the users is there.
+func removal(r *room, users []mimi.UserURI) (*mls.PendingCommit, []RemoveResult, error) {
+	list, err := r.participants()
+	if err != nil {
+		return nil, nil, err
+	}
 	update := &mimi.ParticipantListUpdate{}
 	var removes []mls.Proposal
-	for _, u := range users {
+	var results []RemoveResult
+	for n, u := range users {
 		i := list.Index(u)
-		if i < 0 {
+		if slices.Contains(users[:n], u) {
 			continue
 		}
+		if i < 0 {
+			results = append(results, RemoveResult{User: u, Err: ErrNotParticipant})
+			continue
+		}
+		results = append(results, RemoveResult{User: u, Removed: true})
 		update.Removed = append(update.Removed, uint32(i))
 		for _, leaf := range leavesOf(r.group.Public(), u) {
 			removes = append(removes, mls.Proposal{Type: mls.ProposalTypeRemove, Remove: &mls.Remove{Removed: leaf}})
 		}
 	}
 	if len(update.Removed) == 0 {
-		return nil, nil
+		return nil, results, nil
 	}
 	p, err := listUpdate(update)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return r.group.Commit(mls.CommitOptions{Proposals: append([]mls.Proposal{p}, removes...)})
+	commit, err := r.group.Commit(mls.CommitOptions{Proposals: append([]mls.Proposal{p}, removes...)})
+	return commit, results, err
 }
 
 // Leave asks for the removal of this user with all its devices and waits until

@@ -48,7 +48,7 @@ func (c *Client) roomInfo(p *clientpb.Room) RoomInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r := c.rooms[info.Room]; r != nil {
-		info.Name, info.Member = r.name(), r.phase == phaseMember
+		info.Name, info.Member = c.nameOf(r), r.phase == phaseMember
 		info.Suspicious, info.Missed = r.suspicious, r.missed
 	}
 	return info

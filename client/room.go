@@ -274,6 +274,12 @@ func (b *batch) save(r *room) error {
 	if err := b.savePending(old, r); err != nil {
 		return err
 	}
+	if old != nil && old.group != nil && r.group == nil {
+		// The group's state is gone, and with it what people call the room.
+		if err := putKey(b.tx, keyName+string(r.uri), []byte(old.name())); err != nil {
+			return err
+		}
+	}
 	var hash []byte
 	if r.positioned {
 		hash = r.pos.Hash[:]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/coder/websocket"
@@ -25,6 +26,9 @@ func (c *Client) runSync(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		live, err := c.syncOnce(ctx)
+		if live {
+			c.noteSynced()
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -274,8 +278,17 @@ func (s *syncState) write(ctx context.Context, message []byte) error {
 	return s.conn.Write(wctx, websocket.MessageBinary, message)
 }
 
+// noteSynced stores that the device was in step with its provider just now. What
+// cannot be stored is an older time next time, which is not wrong.
+func (c *Client) noteSynced() {
+	c.step(func(b *batch) error {
+		return putKey(b.tx, keySynced, strconv.AppendInt(nil, c.opts.Now().UnixMilli(), 10))
+	})
+}
+
 // goOnline notes that the device has caught up.
 func (c *Client) goOnline() {
+	c.noteSynced()
 	c.mu.Lock()
 	c.online = true
 	c.wakeAll()

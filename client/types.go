@@ -86,10 +86,14 @@ type Participant struct {
 
 // RoomInfo is a room as the own provider holds it now.
 type RoomInfo struct {
-	Room         mimi.RoomURI
-	Name         string // from the group's state on this device; empty if not a member
-	Hub          mimi.Domain
-	Pos          Pos // newest entry the provider holds
+	Room mimi.RoomURI
+	Name string // from the group's state on this device, as it was last seen
+	Hub  mimi.Domain
+	Pos  Pos // newest entry the provider holds
+	// Signed is the newest place in the log that the hub has signed and that this
+	// device found to agree with its own log; zero if there is none, and from
+	// [Client.Rooms]. Entries since then are on the provider's word.
+	Signed       Pos
 	Start        Pos // where the provider's copy begins
 	Epoch        uint64
 	Participants []Participant
@@ -103,6 +107,9 @@ type RoomInfo struct {
 	Suspicious string
 	// Missed counts messages of this room that could not be decrypted.
 	Missed int
+	// AsOf is zero for what the provider says now. Otherwise this is the device's
+	// own copy, which was in step with the provider at that time.
+	AsOf time.Time
 }
 
 // Change is one line of a room's membership history.
@@ -146,6 +153,13 @@ type AddResult struct {
 	// join later by themselves.
 	Missing []mimi.ClientURI
 	Err     error // why the user was not added; usually an *[Error]
+}
+
+// RemoveResult says what became of one user that was to be removed.
+type RemoveResult struct {
+	User    mimi.UserURI
+	Removed bool  // out of the participant list through the commit
+	Err     error // why not: [ErrNotParticipant]
 }
 
 // Event is something that happened. It is one of [RoomAdded], [RoomRemoved],

@@ -258,7 +258,8 @@ func (s *chatSession) command(ctx context.Context, words []string) (done bool, e
 			return false, errors.Join(err, fail(exitUsage, words[0]+" cathy@c.localhost", "whom?"))
 		}
 		if words[0] == "/remove" {
-			return false, s.cl.RemoveUsers(ctx, s.room, users...)
+			removed, err := s.cl.RemoveUsers(ctx, s.room, users...)
+			return false, errors.Join(err, notRemoved(removed))
 		}
 		added, err := s.cl.AddUsers(ctx, s.room, users...)
 		return false, errors.Join(err, notAdded(added))

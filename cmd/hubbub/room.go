@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -265,13 +265,23 @@ func (c *cli) roomRemoveCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, u := range users {
-				if !slices.ContainsFunc(r.Participants, func(p client.Participant) bool { return p.User == u }) {
-					return fail(exitFailed, "hubbub room show tells who is", "%s is not in the chat", u.Handle())
-				}
-			}
-			return cl.RemoveUsers(ctx, r.Room, users...)
+			removed, err := cl.RemoveUsers(ctx, r.Room, users...)
+			return errors.Join(err, notRemoved(removed))
 		})
+}
+
+// notRemoved says who was not there to be removed.
+func notRemoved(removed []client.RemoveResult) error {
+	var names []string
+	for _, r := range removed {
+		if !r.Removed {
+			names = append(names, r.User.Handle())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fail(exitFailed, "hubbub room show tells who is", "not in the chat: %s", strings.Join(names, ", "))
 }
 
 func (c *cli) roomJoinCmd() *cobra.Command {

@@ -229,7 +229,7 @@ func TestThreeProvidersOneChat(t *testing.T) {
 	}
 	sameHistory(t, room, alice, bob, cathy)
 
-	if err := alice.RemoveUsers(ctx, room, cathy.User()); err != nil {
+	if _, err := alice.RemoveUsers(ctx, room, cathy.User()); err != nil {
 		t.Fatal(err)
 	}
 	posted(t, bob, room, send(t, bob, room, "without cathy"))

@@ -75,7 +75,7 @@ func TestFsckAfterUse(t *testing.T) {
 	if _, err := bob.AddUsers(ctx, room, dora.User()); err != nil {
 		t.Fatal(err)
 	}
-	if err := alice.RemoveUsers(ctx, room, dora.User()); err != nil {
+	if _, err := alice.RemoveUsers(ctx, room, dora.User()); err != nil {
 		t.Fatal(err)
 	}
 	if err := bob.Leave(ctx, room); err != nil {

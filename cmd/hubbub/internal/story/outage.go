@@ -200,7 +200,7 @@ func (s *stage) countCopies(ctx context.Context, w waiting) error {
 
 // removeCathy takes Cathy out and shows that she can neither read nor post.
 func (s *stage) removeCathy(ctx context.Context) error {
-	if err := s.alice.RemoveUsers(ctx, s.lunch, s.cathy.User()); err != nil {
+	if _, err := s.alice.RemoveUsers(ctx, s.lunch, s.cathy.User()); err != nil {
 		return err
 	}
 	removed, err := untilEvent(ctx, s.cathy, "word of her removal", func(e client.RoomRemoved) bool { return e.Room == s.lunch })
