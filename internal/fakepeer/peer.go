@@ -125,8 +125,9 @@ func (p *Peer) Received(e mimi.Endpoint) (list []Request) {
 	return list
 }
 
-// base is the path below which the endpoints of the peer lie.
-const base = "/mimi/"
+// base is the path below which the endpoints of the peer lie: that of the
+// providers it stands in for, whose directory others may remember.
+const base = "/v1/"
 
 func (p *Peer) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == mimi.DirectoryPath {
