@@ -56,6 +56,7 @@ type Client struct {
 
 	stockDue   atomic.Bool // the stock of KeyPackages is to be looked at
 	refreshDue atomic.Bool // what the provider says about itself is
+	proofDue   atomic.Bool // what the hubs have signed is
 
 	sends sendQueue
 

@@ -89,6 +89,7 @@ func (c *Client) runChores(ctx context.Context) {
 			return
 		case <-t.C:
 			c.stockDue.Store(true)
+			c.proofDue.Store(true)
 		case <-c.kickChores:
 			if retry != nil {
 				continue // a pause is on
@@ -142,6 +143,12 @@ func (c *Client) chores(ctx context.Context) error {
 	}
 	for _, r := range due {
 		c.commitLater(r)
+	}
+	if c.proofDue.Swap(false) {
+		if err := c.checkAll(cctx); err != nil {
+			c.proofDue.Store(true)
+			return err
+		}
 	}
 	return nil
 }

@@ -25,14 +25,22 @@ func (c *Client) Rooms(ctx context.Context) ([]RoomInfo, error) {
 	return out, nil
 }
 
-// Room describes one room as the own provider holds it. Errors:
+// Room describes one room as the own provider holds it. It also holds the newest
+// checkpoint of the hub against what this device processed; if they contradict
+// each other the room becomes suspicious. Errors:
 // [ErrUnknownRoom] (also for rooms that are not this user's), an *[Error], ctx's.
 func (c *Client) Room(ctx context.Context, room mimi.RoomURI) (RoomInfo, error) {
 	res, err := c.t.api.GetRoom(ctx, connect.NewRequest(&clientpb.GetRoomRequest{Room: string(room)}))
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	return c.roomInfo(res.Msg.Room), nil
+	signed, err := c.checkSigned(ctx, room, res.Msg.Room.GetCheckpoint())
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	info := c.roomInfo(res.Msg.Room)
+	info.Signed = signed
+	return info, nil
 }
 
 // roomInfo joins what the provider says with what only this device knows.

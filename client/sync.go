@@ -296,6 +296,7 @@ func (c *Client) goOnline() {
 	c.events.send([]Event{Connected{}})
 	c.stockDue.Store(true)
 	c.refreshDue.Store(true)
+	c.proofDue.Store(true)
 	signal(c.kickOutbox)
 	signal(c.kickChores)
 }

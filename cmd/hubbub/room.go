@@ -17,7 +17,7 @@ import (
 func (c *cli) roomCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "room", Short: "chats of a user, as the user's own provider holds them"}
 	cmd.AddCommand(c.roomListCmd(), c.roomShowCmd(), c.roomHistoryCmd(), c.roomCreateCmd(),
-		c.roomAddCmd(), c.roomRemoveCmd(), c.roomJoinCmd(), c.roomLeaveCmd())
+		c.roomAddCmd(), c.roomRemoveCmd(), c.roomJoinCmd(), c.roomLeaveCmd(), c.roomVerifyCmd(), c.roomThawCmd())
 	return cmd
 }
 
@@ -33,7 +33,7 @@ func (c *cli) roomVerb(cmd *cobra.Command, do func(context.Context, *session, cl
 			return err
 		}
 		defer cl.Close()
-		r, err := pickRoom(ctx, cl, w.room)
+		r, err := c.pickRoom(ctx, cl, w.room)
 		if err != nil {
 			return err
 		}
@@ -60,6 +60,7 @@ type roomJSON struct {
 	Frozen       string        `json:"frozen,omitempty"`
 	Suspicious   string        `json:"suspicious,omitempty"`
 	Missed       int           `json:"missed,omitempty"`
+	AsOfMS       int64         `json:"as_of_ms,omitempty"` // the device's own copy, as the provider does not answer
 }
 
 type participant struct {
@@ -73,6 +74,9 @@ func toJSON(r client.RoomInfo) roomJSON {
 		Queued: r.Queued, Frozen: r.Frozen, Suspicious: r.Suspicious, Missed: r.Missed}
 	for _, p := range r.Participants {
 		out.Participants = append(out.Participants, participant{p.User, p.Role})
+	}
+	if !r.AsOf.IsZero() {
+		out.AsOfMS = r.AsOf.UnixMilli()
 	}
 	if s := r.HubStatus; s != nil {
 		out.HubReachable, out.HubError = &s.Reachable, s.LastError
@@ -92,7 +96,7 @@ func (c *cli) roomListCmd() *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		rooms, err := cl.Rooms(ctx)
+		rooms, err := c.rooms(ctx, cl)
 		if err != nil {
 			return err
 		}

@@ -176,13 +176,14 @@ func TestOldDatabaseOfTheHub(t *testing.T) {
 	if reason != heads.Frozen || !strings.Contains(log, string(room)) || !strings.Contains(log, at.String()) || !strings.Contains(log, "remedy") {
 		t.Errorf("frozen %q; the log says %s", reason, log)
 	}
+	w.stop("b.localhost") // nobody there who could give back what is lost
 	w.start("a.localhost")
-	waiting := send(t, bob, room, "later")
+	waiting := send(t, alice, room, "too early")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	until(t, "refused", func(ctx context.Context) error {
 		info, err := alice.Room(ctx, room)
-		if err == nil && (info.Frozen != heads.Frozen || info.Pos.Seq >= at.Seq) {
+		if err == nil && (info.Frozen != heads.Frozen || info.Pos.Seq >= at.Seq || info.Suspicious != "") {
 			err = fmt.Errorf("%+v", info)
 		}
 		return err
@@ -194,9 +195,14 @@ func TestOldDatabaseOfTheHub(t *testing.T) {
 		t.Errorf("with the newest copy back the room is still frozen: %s", reason)
 	}
 	w.start("a.localhost")
-	posted(t, bob, room, waiting)
+	w.start("b.localhost")
+	if m, err := alice.WaitPosted(ctx, room, waiting.ID); m.State == client.Posted && m.Seq <= at.Seq {
+		t.Errorf("a write to the frozen room was taken: %+v, %v", m, err)
+	}
+	posted(t, alice, room, send(t, alice, room, "at last"))
 	equalReplicas(t, room, alice, bob)
 	w.stop("a.localhost")
+	w.stop("b.localhost")
 
 	old()
 	if lost, err := AcceptLoss(ctx, cfg, room); err != nil || lost == nil || lost.Want.Seq <= at.Seq {
