@@ -91,19 +91,28 @@ func (d *disk) Close() error { return nil }
 
 // fault decides about the next write of that kind.
 func (p *provider) fault(what string) fault {
-	p.sim.mu.Lock()
-	defer p.sim.mu.Unlock()
-	p.writes[what]++
-	if !p.sim.faulty {
-		return noFault
-	}
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%d %s %s %d", p.sim.seed, p.domain, what, p.writes[what])
-	x := h.Sum64() * 0x9e3779b97f4a7c15 >> 20
-	if x%1000 >= p.sim.storeFaults {
+	x, faulty := p.draw(what)
+	if !faulty || x%1000 >= p.sim.storeFaults {
 		return noFault
 	}
 	return []fault{refuse, lose, keep, stickyLose, stickyKeep, crashBefore, crashBefore, crashAfter, crashAfter, crashAfter}[x/1000%10]
+}
+
+// draw gives a number that depends on the seed, on what is about to happen and
+// on how often it did before.
+func (p *provider) draw(what string) (x uint64, faulty bool) {
+	p.sim.mu.Lock()
+	defer p.sim.mu.Unlock()
+	p.writes[what]++
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d %s %s %d", p.sim.seed, p.domain, what, p.writes[what])
+	return h.Sum64() * 0x9e3779b97f4a7c15 >> 20, p.sim.faulty
+}
+
+// chance is true in so many of a thousand cases, while faults happen.
+func (p *provider) chance(what string, perThousand uint64) bool {
+	x, faulty := p.draw(what)
+	return faulty && x%1000 < perThousand
 }
 
 // recorder finds out what a transaction is about: its first write.
@@ -121,6 +130,13 @@ func (r *recorder) note(format string, args ...any) {
 func (r *recorder) Append(a store.Append) error {
 	r.note("append %s", a.Room)
 	return r.Tx.Append(a)
+}
+
+func (r *recorder) AppendAll(list []store.Append) error {
+	if len(list) > 0 {
+		r.note("append %s", list[0].Room)
+	}
+	return r.Tx.AppendAll(list)
 }
 
 func (r *recorder) CreateRoom(rec store.RoomRecord, c []room.Change, p []room.Participant, j []store.Membership) error {
@@ -146,6 +162,13 @@ func (r *recorder) PutInWelcome(w store.InWelcome) error {
 func (r *recorder) Enqueue(s store.Submission) (store.Submission, error) {
 	r.note("enqueue %s", s.Client)
 	return r.Tx.Enqueue(s)
+}
+
+func (r *recorder) EnqueueAll(list []store.Submission) ([]store.Submission, error) {
+	if len(list) > 0 {
+		r.note("enqueue %s", list[0].Client)
+	}
+	return r.Tx.EnqueueAll(list)
 }
 
 func (r *recorder) PutSubmission(s store.Submission) error {

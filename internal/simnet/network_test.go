@@ -152,6 +152,7 @@ func (s *sim) deliver(m *message) {
 		if m.life != nil {
 			to.fanout.PeerAlive(m.life.p.domain)
 			to.follower.PeerAlive(m.life.p.domain)
+			to.hub.PeerAlive(m.life.p.domain)
 		}
 		value, err := m.do(to.ctx, to)
 		if to.dead.Load() {

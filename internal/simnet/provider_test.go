@@ -5,13 +5,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"net/http"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
+	"hubbub/internal/catchup"
 	"hubbub/internal/fanout"
 	"hubbub/internal/follower"
 	"hubbub/internal/hub"
@@ -33,7 +36,8 @@ type provider struct {
 	engine *sqlstore.Store
 	life   *life // nil while it is down
 	skew   time.Duration
-	full   atomic.Bool // its disk is
+	full   atomic.Bool          // its disk is
+	reach  atomic.Pointer[life] // life, for goroutines other than the main one
 
 	writes map[string]int // owned by sim.mu
 }
@@ -82,13 +86,15 @@ func (p *provider) start() {
 	l.fanout = fanout.New(fanout.Config{Store: l.disk, Sender: l, Jitter: jitter, MaxBatch: 4})
 	l.hub = hub.New(hub.Config{
 		Domain: p.domain, Store: l.disk, Env: env, SignatureKey: p.key, Shipper: l.fanout, Wake: l.fanout.Wake, Now: p.now,
+		Followers: (*asHub)(l),
 	})
-	l.follower = follower.New(follower.Config{Domain: p.domain, Store: l.disk, Env: env, Remote: l, Now: p.now, Jitter: jitter})
+	l.follower = follower.New(follower.Config{Domain: p.domain, Store: l.disk, Env: env, Remote: l, Batch: p.batcher(l), Entries: l, Now: p.now, Jitter: jitter})
 	l.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: l.disk, Verifier: env.Verifier, Remote: l, Now: p.now})
 	p.life = l
-	for _, run := range []func(context.Context) error{l.fanout.Run, l.follower.Run} {
+	p.reach.Store(l)
+	for _, run := range []func(context.Context) error{l.fanout.Run, l.follower.Run, l.hub.Reconcile} {
 		l.done.Go(func() {
-			if err := run(l.ctx); err != nil {
+			if err := run(l.ctx); err != nil && !l.dead.Load() {
 				p.sim.broken("%s: a worker ended: %v", p.domain, err)
 			}
 		})
@@ -103,6 +109,7 @@ func (p *provider) crash(reopen bool) {
 	}
 	l.dead.Store(true)
 	p.life = nil
+	p.reach.Store(nil)
 	p.sim.net.died(l)
 	l.cancel()
 	l.done.Wait()
@@ -168,6 +175,112 @@ func (l *life) KeyMaterial(ctx context.Context, to mimi.Domain, target mimi.User
 	return l.octets(ctx, to, "key material "+string(target), func(ctx context.Context, other *life) ([]byte, error) {
 		return other.claim(ctx, l.p.domain, target, body)
 	})
+}
+
+// stretch is the answer to a request to catch up.
+type stretch struct {
+	head room.Pos
+	body []byte
+}
+
+func newStretch(ctx context.Context, part *catchup.Part, err error) (*stretch, error) {
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := part.Send(ctx, &b); err != nil {
+		return nil, err
+	}
+	return &stretch{part.Head, b.Bytes()}, nil
+}
+
+// CatchUp implements follower.LogSource. Now and then the connection breaks in
+// the middle of the answer.
+func (l *life) CatchUp(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, from room.Pos) (room.Pos, io.ReadCloser, error) {
+	v, err := l.p.sim.net.call(ctx, l, &message{to: to, key: "catch up " + string(uri), do: func(ctx context.Context, to *life) (any, error) {
+		part, err := to.hub.CatchUp(ctx, l.p.domain, uri, from)
+		return newStretch(ctx, part, err)
+	}})
+	if err != nil {
+		return room.Pos{}, nil, err
+	}
+	got := v.(*stretch)
+	var body io.Reader = bytes.NewReader(got.body)
+	if l.p.chance("cut "+string(uri), 150) {
+		body = io.MultiReader(io.LimitReader(body, int64(len(got.body)/2)), iotest.ErrReader(errNetwork))
+	}
+	return got.head, io.NopCloser(body), nil
+}
+
+// asHub is a life that asks its followers what they hold. It holds the room
+// meanwhile, so that this request does not wait for the simulator.
+type asHub life
+
+// CatchUp implements hub.Followers.
+func (h *asHub) CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, from room.Pos) (room.Pos, io.ReadCloser, error) {
+	l := (*life)(h)
+	s := l.p.sim
+	to, here := s.providers[peer].reach.Load(), string(l.p.domain)
+	if to == nil || s.net.isBlocked(here, string(peer)) || s.net.isBlocked(string(peer), here) || l.p.chance("ask "+string(peer), 200) {
+		return room.Pos{}, nil, errNetwork
+	}
+	part, err := to.follower.Part(ctx, l.p.domain, uri, from)
+	got, err := newStretch(ctx, part, err)
+	if err != nil {
+		return room.Pos{}, nil, onTheWire(err)
+	}
+	return got.head, io.NopCloser(bytes.NewReader(got.body)), nil
+}
+
+// batcher is the way in which a provider sends several writes at once; every
+// fourth run has a provider that cannot.
+func (p *provider) batcher(l *life) follower.Batcher {
+	if p.sim.seed%4 == 3 && p.domain == p.sim.order[len(p.sim.order)-1] {
+		return nil
+	}
+	return l
+}
+
+// SubmitBatch implements follower.Batcher.
+func (l *life) SubmitBatch(ctx context.Context, to mimi.Domain, body []byte) ([]byte, error) {
+	req, err := mimi.ParseBatchRequest(bytes.Clone(body))
+	if err != nil {
+		return nil, err
+	}
+	key := "batch"
+	for _, it := range req.Items {
+		key += " " + l.p.sim.nameOf(it.Body)
+	}
+	if to == l.p.domain {
+		return l.batch(ctx, to, body)
+	}
+	return l.octets(ctx, to, key, func(ctx context.Context, hub *life) ([]byte, error) {
+		return hub.batch(ctx, l.p.domain, body)
+	})
+}
+
+// batch is the hub's answer to a batch, of which each part is remembered.
+func (l *life) batch(ctx context.Context, peer mimi.Domain, body []byte) ([]byte, error) {
+	b, err := l.hub.SubmitBatch(ctx, peer, bytes.Clone(body))
+	if err != nil {
+		return nil, err
+	}
+	req, err := mimi.ParseBatchRequest(bytes.Clone(body))
+	if err != nil {
+		return nil, err
+	}
+	res, err := mimi.ParseBatchResponse(bytes.Clone(b))
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range res.Answers {
+		var err error
+		if a.Status != http.StatusOK {
+			err = &mimi.Problem{Status: int(a.Status)}
+		}
+		l.answered(req.Items[i].Body, a.Body, err)
+	}
+	return b, nil
 }
 
 // submit is the hub's answer to a message, which is remembered.
