@@ -74,6 +74,20 @@ func (t *watched) AppendAll(list []store.Append) error {
 	return err
 }
 
+// Freeze lets go of what was lost when a room is thawed: whoever thaws it has
+// either brought it back or decided to go on without.
+func (t *watched) Freeze(uri mimi.RoomURI, reason string) error {
+	err := t.Tx.Freeze(uri, reason)
+	if err != nil || reason != "" {
+		return err
+	}
+	r, err := t.Tx.Room(uri)
+	if err == nil {
+		t.moved = append(t.moved, moved{uri, r.Head, true})
+	}
+	return err
+}
+
 // Frozen is the reason for which a room is frozen whose database is behind its
 // head. It goes when the database has caught up, or when the operator accepts
 // the loss.

@@ -331,6 +331,25 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// Who thaws a room goes on from what the database holds.
+func TestThawAccepts(t *testing.T) {
+	r := newRig(t)
+	r.create(chat)
+	r.file.Note(chat, grown(9))
+	if err := r.update(func(tx store.Tx) error { return tx.Freeze(chat, Frozen) }); err != nil {
+		t.Fatal(err)
+	}
+	if l := r.losses(); len(l) != 1 {
+		t.Errorf("frozen: %v", l)
+	}
+	if err := r.update(func(tx store.Tx) error { return tx.Freeze(chat, "") }); err != nil {
+		t.Fatal(err)
+	}
+	if l := r.losses(); len(l) != 0 || r.file.Known()[chat] != room.StartPos(chat) {
+		t.Errorf("thawed: %v", l)
+	}
+}
+
 func copyDir(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.RemoveAll(to); err != nil {

@@ -52,7 +52,11 @@ func (w *world) device(handle, name string) *client.Client {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if w.codes != nil {
+		w.codes(code.Msg.Code)
+	}
 	dir := filepath.Join(w.t.TempDir(), "device")
+	w.devices = append(w.devices, dir)
 	err = client.Enrol(ctx, client.EnrolOptions{
 		Dir: dir, Server: "https://" + w.cfgs[user.Domain()].API.Listen, ServerName: string(user.Domain()),
 		CA: w.ca.CertPEM(), User: user, Device: name, Code: code.Msg.Code,

@@ -19,6 +19,10 @@ type world struct {
 	caFile  string
 	cfgs    map[mimi.Domain]Config
 	running map[mimi.Domain]*running
+
+	log     *slog.Logger      // instead of the test's own; nil = that
+	codes   func(code string) // hears of every enrolment code
+	devices []string          // directories
 }
 
 type running struct {
@@ -104,7 +108,11 @@ func (w *world) testLog(d mimi.Domain) *slog.Logger {
 
 func (w *world) start(d mimi.Domain) *running {
 	w.t.Helper()
-	p, err := New(w.cfgs[d], w.testLog(d))
+	log := w.testLog(d)
+	if w.log != nil {
+		log = w.log.With("provider", d)
+	}
+	p, err := New(w.cfgs[d], log)
 	if err != nil {
 		w.t.Fatal(err)
 	}
