@@ -30,6 +30,7 @@ func (c *cli) chatCmd() *cobra.Command {
 		Use:   "chat",
 		Short: "take part in a chat: type a line to post it",
 		Long: "Shows the chat and posts each line that is typed. Works over pipes as well.\n" +
+			"Below your messages: ✓ a provider has stored it, … not yet, ? unknown.\n" +
 			"Lines that begin with a slash are commands: /who /history /add PERSON /remove PERSON /quit",
 		Args: cobra.NoArgs,
 	}
@@ -43,7 +44,7 @@ func (c *cli) chatCmd() *cobra.Command {
 		}
 		defer cl.Close()
 		events := cl.Events(ctx)
-		r, err := pickRoom(ctx, cl, w.room)
+		r, err := c.pickRoom(ctx, cl, w.room)
 		if err != nil {
 			return err
 		}
@@ -52,6 +53,8 @@ func (c *cli) chatCmd() *cobra.Command {
 		}
 		s := &chatSession{c: c, cl: cl, room: r.Room, name: roomName(r), style: term.StyleFor(c.out),
 			echo: term.IsTerminal(c.in), open: map[client.MessageID]client.State{}, shown: map[client.MessageID]bool{}}
+		s.marks = newMarks(r.Room, cl.Delivery)
+		go s.marks.run(ctx)
 		if err := s.greet(ctx, r); err != nil {
 			return err
 		}
@@ -74,12 +77,16 @@ type chatSession struct {
 	shown map[client.MessageID]bool
 	left  bool // removed from the chat
 	lost  bool // the connection to the own provider, and the person was told
+	marks *marks
 }
 
 func (s *chatSession) greet(ctx context.Context, r client.RoomInfo) error {
 	fmt.Fprintf(s.c.out, "%s  %s\n", s.style.Bold(term.Printable(s.name)), s.style.Dim(fmt.Sprintf("hub %s, position %s, you are %s (%s)",
 		r.Hub, r.Pos, s.cl.User().Handle(), s.cl.URI().Device())))
-	if !r.Participant {
+	if !r.AsOf.IsZero() {
+		s.lost = true
+		s.say(s.style.Warn(string(s.cl.User().Domain()) + " does not answer: you see this device's own copy" + asOf(r.AsOf) + "; what you post is kept here"))
+	} else if !r.Participant {
 		s.say(s.style.Warn("you are no longer in this chat: you can read what you have, not post"))
 	}
 	if r.HubStatus != nil && !r.HubStatus.Reachable {
@@ -149,6 +156,8 @@ func (s *chatSession) loop(ctx context.Context, events func(func(client.Event) b
 				return nil
 			}
 			s.event(ev)
+		case k := <-s.marks.told:
+			s.say(fmt.Sprintf("          ↳ %s  %s", deliveryMarks(k.delivery), s.style.Dim(excerpt(k.message.Text))))
 		case line, ok := <-lines:
 			if !ok {
 				if err := *readErr; err != nil {
@@ -320,6 +329,7 @@ func (s *chatSession) changed(m client.Message) {
 	case client.Posted:
 		delete(s.open, m.ID)
 		text = s.style.Good(text)
+		s.marks.follow(m)
 	case client.Rejected:
 		delete(s.open, m.ID)
 		text = s.style.Bad(text)

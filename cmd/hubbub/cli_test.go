@@ -59,6 +59,13 @@ func TestBadInput(t *testing.T) {
 		{"user add without provider", []string{"user", "add", "dora@b.localhost", "--socket", empty}, exitUnreachable, "", "running"},
 		{"enrol without a place", []string{"user", "enrol", "dora@b.localhost", "--server", "https://127.0.0.1:1"}, exitUsage, "where should the device live", "--state"},
 		{"enrol without a code", []string{"user", "enrol", "dora@b.localhost", "--server", "https://127.0.0.1:1", "--state", empty}, exitUsage, "one-time code", "--code-file"},
+		{"peer without provider", []string{"peer", "list"}, exitUsage, "which provider", "--config"},
+		{"peer with a bad name", []string{"peer", "show", "B/b", "--at", "a.localhost"}, exitUsage, "", "bob@b.localhost"},
+		{"peer with garbage for a config", []string{"peer", "list", "--config", garbage}, exitConfig, "", "hubbub serve"},
+		{"peer without a provider there", []string{"peer", "hold", "b.localhost", "--socket", empty}, exitUnreachable, "", "running"},
+		{"thaw a bad name", []string{"room", "thaw", "Lunch", "--at", "a.localhost"}, exitUsage, "", "mimi://"},
+		{"message of nobody", []string{"message", "show", "Lunch", "7"}, exitUsage, "who are you", "--as"},
+		{"message without place", []string{"message", "show", "Lunch"}, exitUsage, "accepts 2 arg", ""},
 		{"serve without config", []string{"serve"}, exitUsage, "configuration file", "--config"},
 		{"serve with a missing config", []string{"serve", "--config", empty}, exitConfig, "nothing-here", ""},
 		{"serve with garbage", []string{"serve", "--config", garbage}, exitConfig, "", ""},
@@ -118,7 +125,7 @@ func TestHelpNamesEveryVerb(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	for _, verb := range []string{"bench", "chat", "debug", "dev", "room", "send", "serve", "tail", "user", "version"} {
+	for _, verb := range []string{"bench", "chat", "debug", "dev", "message", "peer", "room", "send", "serve", "tail", "user", "version"} {
 		if !strings.Contains(out, "\n  "+verb+" ") {
 			t.Errorf("no %s in the help:\n%s", verb, out)
 		}

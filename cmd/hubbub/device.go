@@ -146,12 +146,8 @@ func (c *cli) openAny(ctx context.Context, dir string, user mimi.UserURI) (*clie
 	return nil, fmt.Errorf("every device of %s is in use (%s): %w", user.Handle(), strings.Join(devices, ", "), locked)
 }
 
-// pickRoom finds the chat a person means.
-func pickRoom(ctx context.Context, cl *session, name string) (client.RoomInfo, error) {
-	rooms, err := cl.Rooms(ctx)
-	if err != nil {
-		return client.RoomInfo{}, err
-	}
+// chooseRoom finds the chat a person means.
+func chooseRoom(cl *session, rooms []client.RoomInfo, name string) (client.RoomInfo, error) {
 	var hits []client.RoomInfo
 	for _, r := range rooms {
 		id := string(r.Room)
@@ -188,7 +184,7 @@ func roomName(r client.RoomInfo) string {
 
 // join enters a room if the user is in it and this device is not.
 func (c *cli) join(ctx context.Context, cl *session, r client.RoomInfo) (client.RoomInfo, error) {
-	if r.Member || !r.Participant {
+	if r.Member || !r.Participant || !r.AsOf.IsZero() {
 		return r, nil
 	}
 	c.progress("this device is not in the chat yet: joining")

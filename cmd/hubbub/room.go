@@ -37,6 +37,9 @@ func (c *cli) roomVerb(cmd *cobra.Command, do func(context.Context, *session, cl
 		if err != nil {
 			return err
 		}
+		if !r.AsOf.IsZero() && cmd.Name() != "show" {
+			return fail(exitUnreachable, hintRunning, "%s does not answer", cl.User().Domain())
+		}
 		return do(ctx, cl, r, args)
 	}
 	return cmd

@@ -101,7 +101,7 @@ func (c *cli) sendCmd() *cobra.Command {
 // its URI needs no answer of the provider: the device takes the message and
 // sends it when it can.
 func (c *cli) roomToSendTo(ctx context.Context, cl *session, name string) (mimi.RoomURI, error) {
-	r, err := pickRoom(ctx, cl, name)
+	r, err := c.pickRoom(ctx, cl, name)
 	if err != nil {
 		if uri, uriErr := mimi.ParseRoom(name); uriErr == nil && explain(err).code == exitUnreachable {
 			return uri, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -190,12 +191,62 @@ func TestTakePart(t *testing.T) {
 		if err := json.Unmarshal([]byte(ok("", with(bob, "send", "--wait", "1s", "into the outage")...)), &m); err != nil || m.State != client.Queued {
 			t.Errorf("state %q, want queued: %v", m.State, err)
 		}
-		refused(exitUnreachable, "", "room", "list", "--as", "alice@a.localhost")
+		var rooms []roomJSON
+		if err := json.Unmarshal([]byte(ok("", "room", "list", "--as", "alice@a.localhost")), &rooms); err != nil || len(rooms) == 0 ||
+			rooms[0].AsOfMS == 0 || rooms[0].Name == "" {
+			t.Errorf("alice's own copy: %+v, %v", rooms, err)
+		}
+		refused(exitUnreachable, "does not answer", "room", "add", "--as", "alice@a.localhost", "--room", "Lunch", "bob@b.localhost")
+		if code, out, _ := call(t, "", "chat", "--as", "alice@a.localhost", "--room", "Lunch", "--dir", dir); code != exitOK ||
+			!strings.Contains(out, "own copy as of") || !strings.Contains(out, "hello from a terminal") {
+			t.Errorf("alice's chat without her provider: exit %d: %s", code, out)
+		}
+		var st messageStatusJSON
+		refused(exitFailed, "no message", "message", "show", "Lunch", "1", "--as", "bob@b.localhost")
+		if err := json.Unmarshal([]byte(ok("", "message", "show", "Lunch", m.ID[:12], "--as", "bob@b.localhost")), &st); err != nil ||
+			st.State != client.Queued || len(st.Providers) != 0 {
+			t.Errorf("while the hub is down: %+v, %v", st, err)
+		}
 		ok("", "dev", "start", "a")
 		out := ok("", "tail", "--as", "alice@a.localhost", "--room", "Lunch", "--since", "0", "--count", "1000", "--until", "into the outage")
 		if n := strings.Count(out, "into the outage"); n != 1 {
 			t.Errorf("the message came %d times", n)
 		}
+	})
+	t.Run("delivery and peers", func(t *testing.T) {
+		var m messageJSON
+		if err := json.Unmarshal([]byte(ok("", with(bob, "send", "how", "far")...)), &m); err != nil || m.State != client.Posted {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		var st messageStatusJSON
+		for range 100 { // the hub has b's word some milliseconds after the post
+			if err := json.Unmarshal([]byte(ok("", "message", "show", "Lunch", fmt.Sprint(m.Seq), "--as", "alice@a.localhost")), &st); err != nil {
+				t.Fatal(err)
+			}
+			if len(st.Providers) > 1 && st.Providers[1].State == client.Stored {
+				break
+			}
+		}
+		if st.ID != m.ID || !st.Providers[0].Hub || st.Providers[0].State != client.Stored || st.Providers[1].Provider != "b.localhost" ||
+			st.Providers[1].State != client.Stored || st.Providers[1].AsOfMS == 0 {
+			t.Errorf("how far it has come: %+v", st)
+		}
+		at := []string{"--at", "a.localhost"}
+		if out := ok("", with(at, "peer", "test", "b.localhost")...); !strings.Contains(out, `"seen_as": "a.localhost"`) && !strings.Contains(out, `"seen_as":  "a.localhost"`) {
+			t.Errorf("peer test: %s", out)
+		}
+		ok("", with(at, "peer", "hold", "b.localhost", "--reason", "a test")...)
+		if out := ok("", with(at, "peer", "show", "b.localhost")...); !strings.Contains(out, "a test") {
+			t.Errorf("peer show: %s", out)
+		}
+		if out := ok("", with(at, "peer", "resume", "b.localhost")...); !strings.Contains(out, "true") {
+			t.Errorf("peer resume: %s", out)
+		}
+		ok("", with(at, "peer", "retry", "b.localhost")...)
+		ok("", with(at, "peer", "list")...)
+		refused(exitFailed, "not frozen", "room", "thaw", string(m.Room), "--at", "a.localhost", "--yes")
+		refused(exitFailed, "nothing is known", "peer", "show", "z.localhost", "--at", "a.localhost")
+		refused(exitUsage, "which provider", "peer", "list")
 	})
 	t.Run("removed people are told", func(t *testing.T) {
 		var rooms []roomJSON

@@ -39,7 +39,7 @@ func (c *cli) tailCmd() *cobra.Command {
 		t := &tailer{c: c, cl: cl, jsonl: jsonl || c.wantJSON(), left: count, until: until, names: map[mimi.RoomURI]string{}}
 		events := cl.Events(ctx)
 		if w.room != "" || since >= 0 {
-			r, err := pickRoom(ctx, cl, w.room)
+			r, err := c.pickRoom(ctx, cl, w.room)
 			if err != nil {
 				return err
 			}
