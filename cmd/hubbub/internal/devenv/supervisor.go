@@ -102,7 +102,10 @@ func (s *supervisor) start(ctx context.Context, name string) error {
 	defer log.Close()
 	cmd := exec.Command(s.exe, "serve", "--config", c.p.Config)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "HUBBUB_") })
+	// What is set for a provider elsewhere must not reach ours; how much they log may.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, "HUBBUB_") && !strings.HasPrefix(kv, "HUBBUB_LOG__")
+	})
 	cmd.SysProcAttr = childAttr()
 	started := make(chan error)
 	s.spawn <- func() { started <- cmd.Start() }
