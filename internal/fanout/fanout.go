@@ -46,6 +46,7 @@ type Config struct {
 	MaxBatch      int            // messages per request [64]
 	MaxBatchBytes int            // octets per request beyond the first message [1 MiB]
 	MaxRefusals   int            // 4xx answers to one batch before its pair is parked [3]
+	Retention     time.Duration  // how old an entry may be that a failing follower still gets by itself [30 days]
 	Linger        time.Duration  // how long a queue with nothing to send waits to store that [20 ms]
 	Jitter        backoff.Jitter // [full jitter]
 }
@@ -72,6 +73,9 @@ func New(cfg Config) *Fanout {
 	orDefault(&cfg.MaxBatch, 64)
 	orDefault(&cfg.MaxBatchBytes, 1<<20)
 	orDefault(&cfg.MaxRefusals, 3)
+	if cfg.Retention == 0 {
+		cfg.Retention = 30 * 24 * time.Hour
+	}
 	if cfg.Linger == 0 {
 		cfg.Linger = 20 * time.Millisecond
 	}
@@ -184,6 +188,38 @@ func (f *Fanout) PeerAlive(peer mimi.Domain) {
 	}
 }
 
+// NeedsResync is why a pair is parked whose follower was away for longer than
+// entries are kept for it: it has to catch up by itself.
+const NeedsResync = "needs resync"
+
+// Confirmed says that a follower has shown, by what it asked for, that it holds
+// a room's log up to a place. If its queue waited for just that it goes on there.
+func (f *Fanout) Confirmed(ctx context.Context, uri mimi.RoomURI, peer mimi.Domain, upTo uint64) error {
+	unparked := false
+	err := f.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		s, err := tx.Fanout(uri, peer)
+		if err != nil || s.Parked != NeedsResync || upTo < s.Sent {
+			return err
+		}
+		unparked = true
+		s.Acked, s.Sent, s.Parked = upTo, upTo, ""
+		return tx.PutFanout(*s)
+	})
+	if err == nil && unparked {
+		f.unpark(uri, peer)
+	}
+	return err
+}
+
+// unpark sets a pair going whose row says that it is not parked any more.
+func (f *Fanout) unpark(uri mimi.RoomURI, peer mimi.Domain) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	q := f.queue(uri, peer)
+	q.status.Parked = ""
+	f.kick(q)
+}
+
 // Resume sets a parked pair going again: what an operator does after the cause
 // is gone.
 func (f *Fanout) Resume(ctx context.Context, uri mimi.RoomURI, peer mimi.Domain) error {
@@ -198,11 +234,7 @@ func (f *Fanout) Resume(ctx context.Context, uri mimi.RoomURI, peer mimi.Domain)
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	q := f.queue(uri, peer)
-	q.status.Parked = ""
-	f.kick(q)
+	f.unpark(uri, peer)
 	return nil
 }
 

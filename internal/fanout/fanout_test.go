@@ -2,9 +2,11 @@ package fanout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -52,6 +54,9 @@ type bench struct {
 func newBench(t *testing.T, cfg Config) *bench {
 	x := &bench{T: t, dir: t.TempDir(), cfg: cfg, flying: map[string]int{}}
 	x.cfg.Sender = x
+	if x.cfg.Retention == 0 {
+		x.cfg.Retention = math.MaxInt64 // the entries of these tests are as old as time
+	}
 	x.cfg.Jitter = func(max time.Duration) time.Duration { return max }
 	x.start()
 	t.Cleanup(func() { x.kill() })
@@ -452,6 +457,79 @@ func TestSlowPeerDelaysNobody(t *testing.T) {
 		}
 		if x.most != 1 {
 			t.Errorf("%d requests in flight for one pair", x.most)
+		}
+	})
+}
+
+// Entries that are made the next batch in the transaction that appends them go
+// out without a commit of their own, also after a crash.
+func TestExtend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newBench(t, Config{MaxBatch: 3})
+		x.host(chat, b, c)
+		x.post(chat, 2)
+		settle()
+		x.got()
+		extend := func(n int) error {
+			from := x.state(chat, b).Sent
+			x.update(func(tx store.Tx) error {
+				r, err := tx.Room(chat)
+				if err != nil {
+					return err
+				}
+				head := r.Head
+				for range n {
+					body := fmt.Appendf(nil, "%d;", head.Seq+1)
+					next := head.Next(body)
+					if err := tx.Append(store.Append{Room: chat, Prev: head, Entry: store.Entry{
+						Seq: next.Seq, Hash: next.Hash, Timestamp: next.Seq, Kind: room.KindApplication, Body: body, MessageHash: next.Hash,
+					}}); err != nil {
+						return err
+					}
+					head = next
+				}
+				return x.fanout.Extend(tx, chat, from, head.Seq, 4*n)
+			})
+			return nil
+		}
+		if err := extend(2); err != nil {
+			t.Fatal(err)
+		}
+		if f := x.state(chat, b); f.Acked != 2 || f.Sent != 4 {
+			t.Errorf("state %+v, want the new entries as the next batch", f)
+		}
+		x.kill() // before anybody was woken
+		x.start()
+		settle()
+		list := x.got()
+		slices.SortFunc(list, func(l, r request) int { return cmp.Compare(l.peer, r.peer) })
+		x.want(list, "b.localhost 4 3;4;", "c.localhost 4 3;4;")
+		if f := x.state(chat, b); f.Acked != 4 || f.Sent != 4 {
+			t.Errorf("state %+v, want all acknowledged", f)
+		}
+		if err := extend(4); err != nil { // more than a batch: the queue cuts it itself
+			t.Fatal(err)
+		}
+		if f := x.state(chat, b); f.Sent != 4 {
+			t.Errorf("a batch of more than the limit: %+v", f)
+		}
+		x.answers(func(r request) error {
+			if r.peer == b {
+				return errors.New("no answer")
+			}
+			return nil
+		})
+		x.fanout.Wake(chat)
+		settle()
+		before := x.state(chat, b)
+		if err := extend(1); err != nil { // b is not at rest
+			t.Fatal(err)
+		}
+		if f := x.state(chat, b); f != before {
+			t.Errorf("a queue under way was given another batch: %+v, before %+v", f, before)
+		}
+		if f := x.state(chat, c); f.Sent != 8 {
+			t.Errorf("the other one: %+v", f)
 		}
 	})
 }

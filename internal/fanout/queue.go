@@ -191,10 +191,14 @@ func (q *queue) succeeded() {
 // waits until it is time to try again.
 func (q *queue) failed(ctx context.Context, err error) error {
 	var sent *sendError
-	if p := refusal(err); p != nil && errors.As(err, &sent) {
+	if isSend := errors.As(err, &sent); isSend && refusal(err) != nil {
+		p := refusal(err)
 		if q.refusals++; q.refusals >= q.f.cfg.MaxRefusals {
-			return q.park(ctx, p)
+			return q.park(ctx, fmt.Sprintf("refused %d times: %d %s", q.refusals, p.Status, p.Code), p)
 		}
+	}
+	if sent != nil && q.tooOld(ctx) {
+		return q.park(ctx, NeedsResync, sent)
 	}
 	var asked time.Duration
 	var p *mimi.Problem
@@ -204,9 +208,25 @@ func (q *queue) failed(ctx context.Context, err error) error {
 	return q.wait(ctx, err, asked)
 }
 
+// tooOld says whether the oldest entry that the follower lacks is from before the
+// retention time.
+func (q *queue) tooOld(ctx context.Context) bool {
+	var list []store.Entry
+	err := q.f.cfg.Store.View(ctx, func(tx store.ReadTx) error {
+		s, err := tx.Fanout(q.room, q.peer)
+		if err == nil {
+			list, err = tx.Entries(q.room, max(s.Acked, q.acked), 1, 0)
+		}
+		return err
+	})
+	if err != nil || len(list) == 0 {
+		return false
+	}
+	return time.Since(time.UnixMilli(int64(list[0].Timestamp))) > q.f.cfg.Retention
+}
+
 // park stops the pair for good, visibly and durably, without touching others.
-func (q *queue) park(ctx context.Context, p *mimi.Problem) error {
-	reason := fmt.Sprintf("refused %d times: %d %s", q.refusals, p.Status, p.Code)
+func (q *queue) park(ctx context.Context, reason string, cause error) error {
 	err := q.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		s, err := tx.Fanout(q.room, q.peer)
 		if err != nil {
@@ -219,10 +239,10 @@ func (q *queue) park(ctx context.Context, p *mimi.Problem) error {
 		return q.wait(ctx, err, 0)
 	}
 	q.refusals = 0
-	q.f.cfg.Log.Error("fanout: follower refuses the log, queue parked", "peer", q.peer, "reason", reason)
+	q.f.cfg.Log.Error("fanout: follower does not take the log, queue parked", "peer", q.peer, "reason", reason)
 	q.f.mu.Lock()
 	defer q.f.mu.Unlock()
-	q.status.Parked, q.status.Error, q.status.Failures = reason, p.Error(), q.status.Failures+1
+	q.status.Parked, q.status.Error, q.status.Failures = reason, cause.Error(), q.status.Failures+1
 	return errStop
 }
 

@@ -96,6 +96,17 @@ func (f *Follower) catchUp(ctx context.Context, uri mimi.RoomURI) (room.Pos, err
 	if err != nil {
 		return pos, err
 	}
+	// The last request gets nothing new: by it the hub learns what we have.
+	for {
+		before := pos
+		if pos, err = f.fetchAfter(ctx, uri, pos); err != nil || pos == before {
+			return pos, err
+		}
+	}
+}
+
+// fetchAfter takes in what the hub has after a place, and returns where that led.
+func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Pos) (room.Pos, error) {
 	head, body, err := f.cfg.Entries.CatchUp(ctx, uri.Domain(), uri, pos)
 	if err != nil {
 		return pos, f.forked(ctx, uri, pos, err)
@@ -324,5 +335,16 @@ func (f *Follower) reconcile(ctx context.Context) {
 		if left = again; len(left) > 0 {
 			f.catching.wait(ctx)
 		}
+	}
+}
+
+// reconcileEvery is how often hubs are asked without a cause: a hub that has given
+// up on us says nothing any more.
+const reconcileEvery = 6 * time.Hour
+
+func (f *Follower) keepReconciled(ctx context.Context) {
+	for ctx.Err() == nil {
+		f.reconcile(ctx)
+		pause(ctx, reconcileEvery)
 	}
 }

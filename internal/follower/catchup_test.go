@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hubbub/internal/catchup"
+	"hubbub/internal/fanout"
 	"hubbub/internal/follower"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
@@ -294,6 +295,42 @@ func TestFollowerSeesHubBehind(t *testing.T) {
 		}
 		if x.frozen(x.b) != "" {
 			t.Error("the replica is frozen")
+		}
+	})
+}
+
+// A follower that is away for longer than entries are kept for it is given up
+// visibly, and comes back by catching up.
+func TestRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTrio(t)
+		x.say(2)
+		x.b.kill()
+		x.setDown("b.localhost", true)
+		x.say(3)
+		pass(31 * 24 * time.Hour)
+		var f *store.FanoutState
+		state := func() string {
+			x.must(x.a.store.View(x.Context(), func(tx store.ReadTx) (err error) {
+				f, err = tx.Fanout(chat, "b.localhost")
+				return err
+			}))
+			return f.Parked
+		}
+		if got := state(); got != fanout.NeedsResync {
+			t.Errorf("after a month the queue is %q", got)
+		}
+		x.setDown("b.localhost", false)
+		x.b.start()
+		pass(time.Minute)
+		x.checkEqual("b.localhost")
+		if got := state(); got != "" {
+			t.Errorf("after catching up the queue is %q", got)
+		}
+		x.say(2)
+		x.checkEqual("b.localhost", "c.localhost")
+		if state(); f.Acked != x.head(x.a).Seq {
+			t.Errorf("the hub knows of %d, its head is %v", f.Acked, x.head(x.a))
 		}
 	})
 }

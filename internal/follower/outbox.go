@@ -73,7 +73,7 @@ func (o *outbox) run(ctx context.Context) error {
 		o.start(l)
 	}
 	o.mu.Unlock()
-	o.background(o.f.reconcile)
+	o.background(o.f.keepReconciled)
 
 	<-ctx.Done()
 	o.mu.Lock()

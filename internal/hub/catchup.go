@@ -39,10 +39,17 @@ func (h *Hub) CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, f
 		return nil, mimi.NewProblem(http.StatusForbidden, mimi.CodeForbidden, "your part of the log begins at %d", first)
 	}
 	part, err := catchup.Open(ctx, h.cfg.Store, uri, from, f.Until)
-	if err == nil && from.Seq > part.Head.Seq && f.Until == 0 {
+	switch {
+	case err != nil:
+		return nil, err
+	case from.Seq > part.Head.Seq && f.Until == 0:
 		h.ahead(uri, peer, from)
+	case from.Seq <= part.Head.Seq && f.Parked != "" && h.cfg.Shipper != nil:
+		if err := h.cfg.Shipper.Confirmed(ctx, uri, peer, from.Seq); err != nil {
+			return nil, err
+		}
 	}
-	return part, err
+	return part, nil
 }
 
 // firstJoin is the Seq of the commit that brought the first client of a provider

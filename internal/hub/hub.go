@@ -29,6 +29,9 @@ type Shipper interface {
 	// size octets of messages: followers that have everything up to from may be
 	// given them as their next batch.
 	Extend(tx store.Tx, uri mimi.RoomURI, from, to uint64, size int) error
+	// Confirmed is called when a follower has shown that it holds a log up to a
+	// place.
+	Confirmed(ctx context.Context, uri mimi.RoomURI, peer mimi.Domain, upTo uint64) error
 }
 
 // Config is what a Hub needs.
