@@ -79,6 +79,10 @@ vuln: ## known vulnerabilities in what we call (skipped if the database cannot b
 kill: ## kill real providers at every place where they may die, and read all logs
 	HUBBUB_KILL=1 go test -count=1 -v -timeout 10m ./internal/killtest
 
+.PHONY: crash
+crash: ## cut the power at every call under the database, and fail every write and sync
+	cd internal/store/drivers && HUBBUB_CRASH=1 go test -count=1 -v -timeout 20m ./crash
+
 .PHONY: interop
 interop: ## MLS groups of this library and ts-mls, and the gRPC mock client (needs node and npm)
 	cd interop/tsmls && npm ci --silent
