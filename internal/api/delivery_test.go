@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"hubbub/internal/peer"
 	"hubbub/internal/store"
 	"hubbub/mimi"
+	"hubbub/mls"
 )
 
 // fakeDeliveries knows what it was told and counts what it is asked.
@@ -115,6 +117,12 @@ func TestRates(t *testing.T) {
 	if r := submit("2"); r.GetSubmission() == nil {
 		t.Errorf("later: %v", r)
 	}
+	for i, want := range []connect.Code{connect.CodeInternal, connect.CodeResourceExhausted} { // the harness has no key material
+		_, err := api.ClaimKeyMaterial(h.ctx, connect.NewRequest(&clientpb.ClaimKeyMaterialRequest{Target: string(bob), Body: claimBody(h, alice, phone, bob)}))
+		if connect.CodeOf(err) != want {
+			t.Errorf("claim %d: %v", i+1, err)
+		}
+	}
 	for i, want := range []connect.Code{connect.CodePermissionDenied, connect.CodeResourceExhausted} {
 		_, err := api.CreateRoom(h.ctx, connect.NewRequest(&clientpb.CreateRoomRequest{Room: string(attic), GroupInfo: []byte("x")}))
 		if connect.CodeOf(err) != want {
@@ -126,4 +134,15 @@ func TestRates(t *testing.T) {
 // message is a write that this provider takes.
 func message(t *testing.T, txn string, uri mimi.RoomURI, sender mimi.UserURI) *clientpb.NewSubmission {
 	return &clientpb.NewSubmission{Txn: txn, Room: string(uri), Kind: clientpb.SubmissionKind_SUBMISSION_KIND_MESSAGE, Body: submitBody(t, sender)}
+}
+
+// claimBody is a claim in the name of a client, which gets a key for it.
+func claimBody(h *harness, user mimi.UserURI, client mimi.ClientURI, target mimi.UserURI) []byte {
+	h.Helper()
+	c, err := h.s.byToken(h.ctx, http.Header{"Authorization": {"Bearer " + string(client)}})
+	h.ok(err)
+	req := &mimi.KeyMaterialRequest{Protocol: mimi.ProtocolMLS10, RequestingUser: user, TargetUser: target,
+		CipherSuites: []mls.CipherSuite{mls.SuiteX25519AES128SHA256Ed25519}, Credential: mls.BasicCredential([]byte(client))}
+	h.ok(req.Sign(&mls.SignatureKey{Suite: mls.SuiteX25519AES128SHA256Ed25519, Private: h.keys[client].Seed(), Public: c.SignatureKey}))
+	return marshal(h.T, req)
 }

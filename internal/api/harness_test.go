@@ -47,6 +47,7 @@ type harness struct {
 	ctx    context.Context
 	heads  map[mimi.RoomURI]room.Pos
 	stop   func() // ends the server's background work
+	keys   map[mimi.ClientURI]ed25519.PrivateKey
 
 	mu        sync.Mutex
 	submitted []store.Submission // what got through to Rooms
@@ -61,7 +62,7 @@ func newHarness(t *testing.T) *harness {
 	t.Cleanup(func() { st.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
-	h := &harness{T: t, store: st, ctx: ctx, heads: map[mimi.RoomURI]room.Pos{}}
+	h := &harness{T: t, store: st, ctx: ctx, heads: map[mimi.RoomURI]room.Pos{}, keys: map[mimi.ClientURI]ed25519.PrivateKey{}}
 	ca, err := identity.NewCA("api test")
 	h.ok(err)
 	pair, err := ca.IssueIdentityCA(domain)
@@ -128,7 +129,8 @@ func (h *harness) client(user mimi.UserURI, device string) mimi.ClientURI {
 		if err := tx.PutEnrolment(code, user, time.Now().Add(time.Hour)); err != nil {
 			return err
 		}
-		key, _, _ := ed25519.GenerateKey(nil)
+		key, private, _ := ed25519.GenerateKey(nil)
+		h.keys[uri] = private
 		return tx.Enrol(code, store.Client{URI: uri, User: user, TokenHash: sha256.Sum256([]byte(uri)), SignatureKey: key, CreatedAt: time.Now()}, time.Now())
 	}))
 	return uri

@@ -1,12 +1,14 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"hubbub/internal/federation"
 	"hubbub/internal/peer"
 	"hubbub/mimi"
 )
@@ -76,3 +78,37 @@ func TestHoldAndTest(t *testing.T) {
 }
 
 func errorOf(_ []byte, err error) error { return err }
+
+// claimRoles counts the claims that get through.
+type claimRoles struct {
+	federation.Roles
+	claims int
+}
+
+func (c *claimRoles) KeyMaterial(context.Context, mimi.Domain, mimi.UserURI, []byte) ([]byte, error) {
+	c.claims++
+	return nil, nil
+}
+
+// TestPeerClaims: a peer beyond its rate takes nothing out of stock, and the next
+// peer is not affected.
+func TestPeerClaims(t *testing.T) {
+	l := NoLimits()
+	l.ClaimsPerPeer = "2 + 1/h"
+	_, r := limitsOf(l)
+	inner := &claimRoles{}
+	roles := claimsCounted{inner, r}
+	for i, from := range []mimi.Domain{"b.localhost", "b.localhost", "b.localhost", "c.localhost"} {
+		_, err := roles.KeyMaterial(t.Context(), from, "mimi://a.localhost/u/alice", nil)
+		var p *mimi.Problem
+		if refused := errors.As(err, &p); refused != (i == 2) || refused && (p.Status != 429 || p.RetryAfter <= 0) {
+			t.Errorf("claim %d by %s: %v", i+1, from, err)
+		}
+	}
+	if inner.claims != 3 {
+		t.Errorf("%d claims got through, want 3", inner.claims)
+	}
+	if r.request("b.localhost") != nil || r.writesOf("a.localhost")("b.localhost") != nil {
+		t.Error("what is off limits")
+	}
+}
