@@ -12,6 +12,11 @@ const (
 	SyncJSON     = "hubbub.sync.v1.json"
 )
 
+// ResyncPath, on the operator's socket, brings the copy of a room up to its hub's
+// log: a POST with ?room=URI, answered by a JSON object with seq and hash, or by a
+// status of 400 or more and a line of text.
+const ResyncPath = "/resync"
+
 // EnrolTBS gives the octets a client signs to prove, when it enrols, that it
 // holds its signature key; see EnrolRequest.proof.
 func EnrolTBS(user, device, code string, tokenHash []byte) []byte {

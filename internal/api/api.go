@@ -81,6 +81,9 @@ type Config struct {
 	Peer func(mimi.Domain) PeerStatus
 	// Deliveries says how far other providers have stored a room; optional.
 	Deliveries Deliveries
+	// Resync brings the copy of a room that another provider hosts up to its
+	// hub's log and says how far that is; optional.
+	Resync func(ctx context.Context, uri mimi.RoomURI) (room.Pos, error)
 	// Operations is what the operator may do besides; optional.
 	Operations Operations
 	// Limits bound what a user or a client may do; optional: none.
@@ -145,6 +148,7 @@ func (s *Server) Handler() http.Handler {
 // socket it is served on is the operator.
 func (s *Server) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+clientpb.ResyncPath, s.resync)
 	mux.Handle(clientpb.NewAdminServiceHandler(adminService{s},
 		connect.WithReadMaxBytes(maxCallBytes),
 		connect.WithRecover(s.recovered)))

@@ -191,7 +191,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
 	p.api = api.New(api.Config{
 		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs,
-		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Limits: limits, Notifier: p.notifier, CredentialRoots: k.userRoots, HubSender: sender,
+		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})
 	p.apiTLS = k.api

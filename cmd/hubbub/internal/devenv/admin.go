@@ -16,7 +16,8 @@ import (
 // Admin is an operator's connection to a provider, over its Unix socket. Safe
 // for concurrent use.
 type Admin struct {
-	rpc clientpb.AdminServiceClient
+	http *http.Client
+	rpc  clientpb.AdminServiceClient
 }
 
 // NewAdmin talks to the provider behind that socket; nothing is dialled yet.
@@ -28,7 +29,8 @@ func NewAdmin(socket string) *Admin {
 		},
 		DisableKeepAlives: true,
 	}
-	return &Admin{rpc: clientpb.NewAdminServiceClient(&http.Client{Transport: transport}, "http://admin")}
+	c := &http.Client{Transport: transport}
+	return &Admin{http: c, rpc: clientpb.NewAdminServiceClient(c, "http://admin")}
 }
 
 // Refusal is a provider's no to its operator.
