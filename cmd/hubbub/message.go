@@ -17,7 +17,7 @@ import (
 
 func (c *cli) messageCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "message", Short: "single messages: how far they have come"}
-	cmd.AddCommand(c.messageShowCmd())
+	cmd.AddCommand(c.messageShowCmd(), c.messageResendCmd())
 	return cmd
 }
 
@@ -73,6 +73,37 @@ func (c *cli) messageShowCmd() *cobra.Command {
 		}
 		c.showMessage(m, d, unknown)
 		return nil
+	}
+	return cmd
+}
+
+func (c *cli) messageResendCmd() *cobra.Command {
+	w := &whoami{}
+	var wait time.Duration
+	cmd := &cobra.Command{Use: "resend CHAT ID", Short: "post a message of this device that was rejected once more", Args: cobra.ExactArgs(2)}
+	w.flags(cmd, false)
+	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "how long to wait for the hub's answer")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cl, err := c.open(cmd.Context(), w)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		r, err := c.pickRoom(cmd.Context(), cl, args[0])
+		if err != nil {
+			return err
+		}
+		m, err := findMessage(cmd.Context(), cl, r.Room, args[1])
+		if err != nil {
+			return err
+		}
+		if m, err = cl.Resend(cmd.Context(), r.Room, m.ID); err != nil {
+			return err
+		}
+		if m, err = waitFor(cmd.Context(), cl, m, wait); err != nil {
+			return err
+		}
+		return c.tellSent(m)
 	}
 	return cmd
 }

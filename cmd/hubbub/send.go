@@ -135,9 +135,14 @@ func sendAndWait(ctx context.Context, cl *session, room mimi.RoomURI, text strin
 	if err != nil {
 		return m, err
 	}
+	return waitFor(ctx, cl, m, wait)
+}
+
+// waitFor waits at most wait for a final state of a message.
+func waitFor(ctx context.Context, cl *session, m client.Message, wait time.Duration) (client.Message, error) {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	posted, err := cl.WaitPosted(waiting, room, m.ID)
+	posted, err := cl.WaitPosted(waiting, m.Room, m.ID)
 	if err == nil || errors.Is(err, client.ErrRejected) && posted.State == client.Rejected {
 		return posted, nil
 	}
