@@ -1,6 +1,7 @@
 package follower_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -333,4 +334,56 @@ func TestRetention(t *testing.T) {
 			t.Errorf("the hub knows of %d, its head is %v", f.Acked, x.head(x.a))
 		}
 	})
+}
+
+// A long log is caught up with block by block. The rate is logged, of both sides
+// and their databases together, without a network between them.
+func TestCatchUpOfALongLog(t *testing.T) {
+	const entries = 6000
+	w := newWorld(t, 3, "a.localhost", "b.localhost")
+	a, b := w.providers["a.localhost"], w.providers["b.localhost"]
+	alice, bob := w.enrol("alice@a.localhost", "phone"), w.enrol("bob@b.localhost", "phone")
+	alice.create()
+	alice.write(store.SubmitUpdate, alice.Add(alice.claim(bob.User)...))
+	alice.catchUp()
+	for b.head().Seq != 1 {
+		<-time.After(time.Millisecond)
+	}
+	w.setDown("b.localhost", true)
+	for n := 0; n < entries; {
+		var items []mimi.BatchItem
+		for range 250 {
+			items = append(items, mimi.BatchItem{Kind: mimi.BatchMessage, Room: chat, Body: alice.Post(fmt.Sprintf("%0200d", n))})
+			n++
+		}
+		for _, answer := range a.hub.Batch("a.localhost", items) {
+			if answer.Status != 200 {
+				t.Fatalf("status %d", answer.Status)
+			}
+		}
+	}
+	before := b.head()
+	began := time.Now()
+	at, err := b.follower.CatchUp(w.Context(), chat)
+	took := time.Since(began)
+	w.must(err)
+	if at.Seq != before.Seq+entries || b.head() != at {
+		t.Errorf("caught up from %v to %v, stored %v", before, at, b.head())
+	}
+	t.Logf("%d entries in %v: %.0f entries/s", entries, took, entries/took.Seconds())
+	w.checkEqual("b.localhost")
+}
+
+// head is where a provider's log of the chat ends; zero if it has none.
+func (p *provider) head() (pos room.Pos) {
+	p.must(p.store.View(context.Background(), func(tx store.ReadTx) error {
+		r, err := tx.Room(chat)
+		if err == nil {
+			pos = r.Head
+		} else if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		return err
+	}))
+	return pos
 }

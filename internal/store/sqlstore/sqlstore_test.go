@@ -27,3 +27,11 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) { storetest.BenchmarkAppend(b, open, rooms) })
 	}
 }
+
+func BenchmarkAppendAll(b *testing.B) {
+	for _, together := range []int{1, 16, 64, 256} {
+		b.Run(fmt.Sprintf("together=%d", together), func(b *testing.B) {
+			storetest.BenchmarkAppendAll(b, open, together)
+		})
+	}
+}

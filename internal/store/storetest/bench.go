@@ -1,10 +1,12 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
 
+	"hubbub/internal/store"
 	"hubbub/mimi"
 )
 
@@ -43,6 +45,31 @@ func BenchmarkAppend(b *testing.B, open Opener, rooms int) {
 	}
 	for range logs {
 		must(b, <-done)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// BenchmarkAppendAll measures durable appends of entries to one room, that many
+// together in one call. An operation is one entry.
+func BenchmarkAppendAll(b *testing.B, open Opener, together int) {
+	s, err := open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	l := newLog("mimi://a.localhost/r/bench")
+	must(b, l.create(s))
+	b.ResetTimer()
+	for left := b.N; left > 0; {
+		list := make([]store.Append, 0, together)
+		for range min(left, together) {
+			a := l.next(benchBody)
+			list = append(list, a)
+			l.took(a)
+		}
+		left -= len(list)
+		must(b, s.Update(context.Background(), func(tx store.Tx) error { return tx.AppendAll(list) }))
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
