@@ -42,7 +42,7 @@ type Config struct {
 	Sender Sender
 	Log    *slog.Logger // [discard]
 
-	MaxInFlight   int            // requests at once over all pairs [128]
+	MaxInFlight   int            // requests at once over all pairs [128]; one peer gets an eighth of them at most
 	MaxBatch      int            // messages per request [64]
 	MaxBatchBytes int            // octets per request beyond the first message [1 MiB]
 	MaxRefusals   int            // 4xx answers to one batch before its pair is parked [3]
@@ -62,6 +62,7 @@ type Fanout struct {
 	workers sync.WaitGroup
 	rooms   map[mimi.RoomURI]map[mimi.Domain]*queue
 	waiting map[mimi.Domain]map[*queue]struct{} // queues in backoff, by peer
+	shares  map[mimi.Domain]chan struct{}       // of the slots, by peer
 }
 
 // New makes a Fanout; Run sets it going.
@@ -84,6 +85,7 @@ func New(cfg Config) *Fanout {
 		slots:   make(chan struct{}, cfg.MaxInFlight),
 		rooms:   map[mimi.RoomURI]map[mimi.Domain]*queue{},
 		waiting: map[mimi.Domain]map[*queue]struct{}{},
+		shares:  map[mimi.Domain]chan struct{}{},
 	}
 }
 
@@ -299,17 +301,40 @@ func signal(bell chan struct{}) {
 	}
 }
 
-// acquire takes a slot for one request.
-func (f *Fanout) acquire(ctx context.Context) bool {
+// share is a peer's part of the slots, so that one that does not answer in many
+// rooms leaves the others theirs.
+func (f *Fanout) share(peer mimi.Domain) chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.shares[peer]
+	if c == nil {
+		c = make(chan struct{}, max(1, f.cfg.MaxInFlight/8))
+		f.shares[peer] = c
+	}
+	return c
+}
+
+// acquire takes a slot for one request to the peer with that share. Who waits for
+// its share holds nothing.
+func (f *Fanout) acquire(ctx context.Context, share chan struct{}) bool {
+	select {
+	case share <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
 	select {
 	case f.slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
+		<-share
 		return false
 	}
 }
 
-func (f *Fanout) release() { <-f.slots }
+func (f *Fanout) release(share chan struct{}) {
+	<-f.slots
+	<-share
+}
 
 // refusal finds the peer's refusal in err, if it is one that a retry of the
 // same octets is not expected to change.

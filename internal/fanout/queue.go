@@ -148,10 +148,11 @@ func (q *queue) shipAll(ctx context.Context) error {
 
 // shipOne delivers one request. more is false if there was nothing to send.
 func (q *queue) shipOne(ctx context.Context) (more bool, err error) {
-	if !q.f.acquire(ctx) {
+	share := q.f.share(q.peer)
+	if !q.f.acquire(ctx, share) {
 		return false, errStop
 	}
-	defer q.f.release()
+	defer q.f.release(share)
 
 	b, err := q.next(ctx)
 	if err != nil || b == nil {
