@@ -47,6 +47,9 @@ func (s *Server) catchUp(c *call) ([]byte, error) {
 	}
 	c.streamed = true
 	writePos(c.w.Header(), part.Head)
+	if s.cfg.Checkpoint != nil {
+		writeCheckpoint(c.w.Header(), s.cfg.Checkpoint(uri, part.Head))
+	}
 	c.w.Header().Set("Content-Type", contentType)
 	c.w.WriteHeader(http.StatusOK)
 	if err := part.Send(c.req.Context(), &patientWriter{c.w, http.NewResponseController(c.w)}); err != nil {
@@ -120,7 +123,11 @@ func (c *Client) CatchUp(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, 
 	}
 	pos, err := readPos(res.Header)
 	if res.StatusCode == http.StatusOK && err == nil && pos != nil {
-		return *pos, &watched{res.Body, watch, cancel}, nil
+		w := &watched{ReadCloser: res.Body, watch: watch, cancel: cancel}
+		if signed, err := readCheckpoint(res.Header); err == nil && signed != nil && c.cfg.Signed != nil {
+			w.after = func() { c.heard.Go(func() { c.cfg.Signed(to, uri, signed) }) }
+		}
+		return *pos, w, nil
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 64*kib))
@@ -138,6 +145,7 @@ type watched struct {
 	io.ReadCloser
 	watch  *time.Timer
 	cancel context.CancelFunc
+	after  func() // once the reader is done; nil = nothing
 }
 
 func (w *watched) Read(b []byte) (int, error) {
@@ -148,5 +156,9 @@ func (w *watched) Read(b []byte) (int, error) {
 func (w *watched) Close() error {
 	w.watch.Stop()
 	w.cancel()
+	if w.after != nil {
+		w.after()
+		w.after = nil
+	}
 	return w.ReadCloser.Close()
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -55,14 +54,18 @@ type ClientConfig struct {
 	// Checkpoint, if not nil, gives the signed checkpoint to send along with a
 	// notification that ends at pos; nil = none this time.
 	Checkpoint func(to mimi.Domain, uri mimi.RoomURI, pos room.Pos) []byte
-	Now        func() time.Time // [time.Now]
+	// Signed, if not nil, hears of the checkpoint that came with entries a peer was
+	// asked for, once they have been read. It is called on a goroutine of its own.
+	Signed func(from mimi.Domain, uri mimi.RoomURI, signed []byte)
+	Now    func() time.Time // [time.Now]
 }
 
 // Client asks other providers. A refusal is a *mimi.Problem; an error wrapping
 // ErrUnreachable says that the peer did not answer. It never retries: that is the
 // business of the queues. Safe for concurrent use.
 type Client struct {
-	cfg ClientConfig
+	cfg   ClientConfig
+	heard sync.WaitGroup // calls of cfg.Signed
 
 	mu    sync.Mutex
 	peers map[mimi.Domain]*peer // guarded by mu
@@ -86,6 +89,7 @@ func NewClient(cfg ClientConfig) *Client {
 
 // Close drops idle connections.
 func (c *Client) Close() {
+	c.heard.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.peers {
@@ -140,9 +144,7 @@ func (c *Client) Notify(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, p
 	header := http.Header{}
 	writePos(header, pos)
 	if c.cfg.Checkpoint != nil {
-		if signed := c.cfg.Checkpoint(to, uri, pos); signed != nil {
-			header.Set(HeaderCheckpoint, base64.StdEncoding.EncodeToString(signed))
-		}
+		writeCheckpoint(header, c.cfg.Checkpoint(to, uri, pos))
 	}
 	status, _, err := c.do(ctx, to, outgoing{mimi.EndpointNotify, http.MethodPost, string(uri), "", header, body})
 	if err != nil {

@@ -40,6 +40,13 @@ func readPos(h http.Header) (*room.Pos, error) {
 	return &pos, nil
 }
 
+// writeCheckpoint sends a signed checkpoint along, if there is one.
+func writeCheckpoint(h http.Header, signed []byte) {
+	if signed != nil {
+		h.Set(HeaderCheckpoint, base64.StdEncoding.EncodeToString(signed))
+	}
+}
+
 // readCheckpoint is the signed checkpoint that a peer sends along, nil if none.
 func readCheckpoint(h http.Header) ([]byte, error) {
 	values := h.Values(HeaderCheckpoint)

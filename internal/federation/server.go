@@ -59,6 +59,9 @@ type ServerConfig struct {
 	Roles       Roles
 	// Entries answers x-catchUp; nil = not offered.
 	Entries LogSource
+	// Checkpoint, if not nil, signs the place to which entries we are asked for
+	// lead; nil = not ours to sign.
+	Checkpoint func(uri mimi.RoomURI, pos room.Pos) []byte
 	// Allowed, if not nil, decides whether we talk to a peer at all.
 	Allowed func(mimi.Domain) bool
 	// Alive, if not nil, hears of every request whose sender is proven.

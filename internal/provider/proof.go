@@ -51,12 +51,32 @@ func (s *proofs) next(to mimi.Domain, uri mimi.RoomURI, pos room.Pos) []byte {
 	}
 	s.sent[key] = now
 	s.mu.Unlock()
+	return s.at(uri, pos)
+}
+
+// at signs a place in a log of ours.
+func (s *proofs) at(uri mimi.RoomURI, pos room.Pos) []byte {
+	if uri.Domain() != s.p.cfg.domain() {
+		return nil
+	}
 	signed, err := s.p.hub.CheckpointAt(uri, pos)
 	if err != nil {
 		s.p.log.Error("a checkpoint could not be signed", "err", err)
 		return nil
 	}
 	return signed
+}
+
+// heardTimeout is how long a checkpoint may wait for its room.
+const heardTimeout = 10 * time.Second
+
+// heard takes the checkpoint that came with entries we asked a hub for.
+func (s *proofs) heard(from mimi.Domain, uri mimi.RoomURI, signed []byte) {
+	ctx, cancel := context.WithTimeout(context.Background(), heardTimeout)
+	defer cancel()
+	if err := s.p.follower.Checkpoint(ctx, from, uri, signed); err != nil {
+		s.p.log.Warn("what a hub signs was not taken", "hub", from, "cause", err)
+	}
 }
 
 // report says how far our copy of a room reaches, whoever hosts it.

@@ -113,6 +113,24 @@ func TestFollowerKeepsTheNewest(t *testing.T) {
 	}
 }
 
+// The hub's word also comes with entries that were asked for.
+func TestCatchUpCarriesACheckpoint(t *testing.T) {
+	w, uri, _, _ := twoProviders(t)
+	r := w.signedAt("b.localhost", uri)
+	b := w.running["b.localhost"]
+	if err := b.store.Update(t.Context(), func(tx store.Tx) error { return tx.PutMeta("checkpoint/"+string(uri), nil) }); err != nil {
+		t.Fatal(err)
+	}
+	head, body, err := b.remote.CatchUp(t.Context(), "a.localhost", uri, room.Pos{Seq: r.Seq, Hash: r.Hash})
+	if err != nil || head.Seq != r.Seq {
+		t.Fatalf("%s, %v", head, err)
+	}
+	body.Close()
+	if again := w.signedAt("b.localhost", uri); !bytes.Contains(again.Signed, []byte(fmt.Sprintf("%s\n%d\n", uri, head.Seq))) {
+		t.Errorf("%s", again.Signed)
+	}
+}
+
 // A hub that signs a second history is stopped by the follower at once, with both
 // signatures kept as proof, and every member can see it.
 func TestTwoSignedHistories(t *testing.T) {

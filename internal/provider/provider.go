@@ -152,7 +152,7 @@ func (p *Provider) wire(k keyring) error {
 	p.proofs = &proofs{p: p}
 	p.remote = federation.NewClient(federation.ClientConfig{
 		Domain: domain, Certificate: k.federation, Roots: k.peers, Address: p.cfg.addresses(), Allowed: p.cfg.allowed(),
-		Checkpoint: p.proofs.next, Held: p.held, Observed: p.book.Sent,
+		Checkpoint: p.proofs.next, Signed: p.proofs.heard, Held: p.held, Observed: p.book.Sent,
 	})
 	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Log: p.log.With("part", "fanout")})
 	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
@@ -173,7 +173,7 @@ func (p *Provider) wire(k keyring) error {
 	})
 	p.deliveries = delivery.New(delivery.Config{Domain: domain, Store: p.store, Remote: p.remote})
 	p.fed, err = federation.NewServer(federation.ServerConfig{
-		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates}, Entries: logs{domain, h, p.follower},
+		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates}, Entries: logs{domain, h, p.follower}, Checkpoint: p.proofs.at,
 		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Delivery: p.deliveries.Report, Observed: p.book.Received, Log: p.log.With("part", "federation"),
 	})
 	if err != nil {
