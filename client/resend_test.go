@@ -2,7 +2,9 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 )
 
 // TestResend: a rejected message goes out once more, under the same ID, once.
@@ -37,4 +39,29 @@ func TestResend(t *testing.T) {
 	if _, err := alice.Resend(w.ctx(), uri, m.ID); !errors.Is(err, ErrBadArgument) {
 		t.Errorf("somebody else's: %v", err)
 	}
+}
+
+// TestBeyondTheRate: a device that posts faster than it may has everything posted
+// in the end, once and in order, at the rate.
+func TestBeyondTheRate(t *testing.T) {
+	w := newWorld(t, "a.localhost")
+	alice := w.device("alice@a.localhost", "phone")
+	uri := w.room(alice)
+	w.stop("a.localhost")
+	cfg := w.cfgs["a.localhost"]
+	cfg.Limits.PostsPerDevice = "4 + 20/s"
+	w.cfgs["a.localhost"] = cfg
+	var want []string
+	var last Message
+	for i := range 14 {
+		want = append(want, fmt.Sprint("message ", i))
+		last = w.send(alice, uri, want[i])
+	}
+	begin := time.Now()
+	w.start("a.localhost")
+	w.posted(alice, uri, last)
+	if took := time.Since(begin); took < 500*time.Millisecond { // ten beyond the burst, at 20 a second
+		t.Errorf("14 messages were posted within %s", took)
+	}
+	w.texts(alice, uri, want...)
 }

@@ -175,6 +175,7 @@ func TestTakePart(t *testing.T) {
 		chat.until(t, "hello from a terminal")
 		io.WriteString(keyboard, "typed in the chat\n")
 		chat.until(t, "posted")
+		chat.until(t, "✓ a.localhost  ✓ b.localhost")
 		refused(exitFailed, "--device", with(bob, "send", "--device", "phone", "never")...)
 		ok("", with(bob, "send", "--device", "tablet", "from the tablet")...)
 		chat.until(t, "from the tablet")
