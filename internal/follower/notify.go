@@ -45,9 +45,14 @@ func (f *Follower) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 	if n.replica.state == nil {
 		// No lock is held while the hub is asked for the snapshot.
 		n.replica.mu.Unlock()
-		if !n.list[0].IsWelcome() && f.cfg.Entries != nil && f.beginAnew(ctx, uri) == nil {
-			f.behind(uri)
-			return errGap() // it was lost here, and is on its way back
+		if !n.list[0].IsWelcome() && f.cfg.Entries != nil {
+			switch err := f.beginAnew(ctx, uri); {
+			case err == nil:
+				f.behind(uri)
+				return errGap() // it was lost here, and is on its way back
+			case passing(err):
+				return errGap() // whether it was lost here cannot be told now
+			}
 		}
 		if n.snapshot, err = n.fetch(ctx); err != nil {
 			return err

@@ -76,6 +76,7 @@ type hosted struct {
 	mu         sync.Mutex // held from Step until the transaction is durable
 	state      *room.State
 	reconciled bool                 // with its followers, since the start
+	unsure     bool                 // a commit had an unknown outcome since it was loaded
 	followers  map[mimi.Domain]bool // every pair in the store; true = it still gets entries
 }
 
@@ -186,7 +187,22 @@ func (h *Hub) load(ctx context.Context, uri mimi.RoomURI, r *hosted) error {
 	}
 	state = state.At(rec.Head, rec.LastTimestamp, rec.Frozen)
 	r.state, r.followers = &state, followers
+	if r.unsure {
+		r.unsure = false
+		h.tellAll(uri, r)
+	}
 	return nil
+}
+
+// tellAll announces a room of which an entry may have been stored without
+// anybody hearing of it, as its writer was told that nobody knows.
+func (h *Hub) tellAll(uri mimi.RoomURI, r *hosted) {
+	if h.cfg.Shipper != nil {
+		for peer := range r.followers {
+			h.cfg.Shipper.Follow(uri, peer)
+		}
+	}
+	h.cfg.Wake(uri)
 }
 
 // loadFollowers finds the pairs of one room: its followers are among the
@@ -233,7 +249,9 @@ func (h *Hub) commit(ctx context.Context, r *hosted, next room.State, write func
 	switch {
 	case err == nil:
 		r.state = &next
-	case errors.Is(err, store.ErrUnknownOutcome), errors.Is(err, store.ErrConflict):
+	case errors.Is(err, store.ErrUnknownOutcome):
+		r.state, r.unsure = nil, true
+	case errors.Is(err, store.ErrConflict):
 		r.state = nil
 	}
 	return err
