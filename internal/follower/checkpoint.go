@@ -136,3 +136,25 @@ func (f *Follower) Evidence(ctx context.Context, uri mimi.RoomURI) (notes []byte
 	})
 	return notes, err
 }
+
+// Freeze stops a replica for a reason found outside it, such as damage on the
+// disk. One that is frozen already stays as it is.
+func (f *Follower) Freeze(ctx context.Context, uri mimi.RoomURI, reason string) error {
+	r, err := f.lock(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer r.mu.Unlock()
+	if r.state == nil || r.state.Frozen != "" {
+		return nil
+	}
+	next := *r.state
+	next.Frozen = reason
+	err = f.update(ctx, r, next, func(tx store.Tx) error {
+		return errors.Join(tx.Freeze(uri, reason), tx.Audit(f.cfg.Now(), string(f.cfg.Domain), "freeze", string(uri)+" "+reason))
+	})
+	if err == nil {
+		f.cfg.Wake(uri)
+	}
+	return err
+}

@@ -77,3 +77,25 @@ func (h *Hub) Report(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI) (*
 	}
 	return &checkpoint.Report{Seq: rec.Head.Seq, Hash: rec.Head.Hash, Signed: note}, nil
 }
+
+// Freeze stops a room of ours for a reason found outside it, such as damage on the
+// disk. A room that is frozen already stays as it is.
+func (h *Hub) Freeze(ctx context.Context, uri mimi.RoomURI, reason string) error {
+	r, err := h.lock(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer r.mu.Unlock()
+	if r.state.Frozen != "" {
+		return nil
+	}
+	next := *r.state
+	next.Frozen = reason
+	err = h.commit(context.WithoutCancel(ctx), r, next, func(tx store.Tx) error {
+		return errors.Join(tx.Freeze(uri, reason), tx.Audit(h.cfg.Now(), string(h.cfg.Domain), "freeze", string(uri)+" "+reason))
+	})
+	if err == nil {
+		h.cfg.Wake(uri)
+	}
+	return err
+}

@@ -284,6 +284,7 @@ func (p *Provider) Run(ctx context.Context) error {
 		crew.fail(err)
 	}
 	crew.work("greeting", p.greet)
+	crew.work("scrub", p.scrub)
 	crew.work("reconciliation", p.reconcile)
 	<-crew.ctx.Done()
 	p.log.Info("stopping")

@@ -261,6 +261,44 @@ func TestDamagedTail(t *testing.T) {
 	}
 }
 
+// Damage far back in a log is found while the provider runs, and the room is
+// served no more.
+func TestScrub(t *testing.T) {
+	w, room, alice, bob := twoProviders(t)
+	for i := range 3 {
+		posted(t, alice, room, send(t, alice, room, fmt.Sprint(i)))
+	}
+	equalReplicas(t, room, alice, bob)
+	unhurried := func(context.Context) error { return nil }
+	for _, d := range []mimi.Domain{"b.localhost", "a.localhost"} {
+		if err := w.running[d].scrubOnce(t.Context(), unhurried); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []*client.Client{alice, bob} {
+		if info, err := c.Room(t.Context(), room); err != nil || info.Frozen != "" {
+			t.Fatalf("a sound room: %+v, %v", info, err)
+		}
+	}
+	for _, d := range []mimi.Domain{"b.localhost", "a.localhost"} {
+		raw(t, w.cfgs[d], "UPDATE entries SET body = CAST(body || x'00' AS BLOB) WHERE seq = 3")
+		if err := w.running[d].scrubOnce(t.Context(), unhurried); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []*client.Client{alice, bob} {
+		if info, err := c.Room(t.Context(), room); err != nil || info.Frozen != frozenDamaged {
+			t.Errorf("%s: %+v, %v", c.URI(), info, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	m := send(t, alice, room, "too late")
+	if m, err := alice.WaitPosted(ctx, room, m.ID); m.State == client.Posted {
+		t.Errorf("a damaged room still takes writes: %+v, %v", m, err)
+	}
+}
+
 // TestHeadsKeepUp: whatever moves a head, the file of heads knows when the
 // provider has stopped, at the hub and at a follower.
 func TestHeadsKeepUp(t *testing.T) {
