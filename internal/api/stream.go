@@ -152,6 +152,23 @@ func (st *stream) look(ctx context.Context, r ring) (*page, error) {
 	return p, err
 }
 
+// spans are what the client may read of the rooms that rang: a client of many
+// rooms does not look at all of them for an entry in one.
+func (st *stream) spans(tx store.ReadTx, all bool, rooms map[mimi.RoomURI]struct{}) ([]store.Membership, error) {
+	if all {
+		return tx.Memberships(st.c.URI)
+	}
+	var spans []store.Membership
+	for uri := range rooms {
+		list, err := tx.MembershipsIn(st.c.URI, uri)
+		if err != nil {
+			return nil, err
+		}
+		spans = append(spans, list...)
+	}
+	return spans, nil
+}
+
 // cursor finds or makes the cursor of a room.
 func (st *stream) cursor(room mimi.RoomURI) *roomCursor {
 	c := st.rooms[room]

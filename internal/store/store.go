@@ -250,6 +250,8 @@ type ReadTx interface {
 
 	// Memberships lists all spans of a client (all rooms), oldest first.
 	Memberships(client mimi.ClientURI) ([]Membership, error)
+	// MembershipsIn is Memberships in one room.
+	MembershipsIn(client mimi.ClientURI, uri mimi.RoomURI) ([]Membership, error)
 	// RoomMemberships lists the spans of a room's local clients.
 	RoomMemberships(uri mimi.RoomURI) ([]Membership, error)
 

@@ -138,6 +138,14 @@ func (t *readTx) Memberships(client mimi.ClientURI) ([]store.Membership, error) 
 	return list(t.s, scanSpan, selectSpan+"WHERE m.client = $1 ORDER BY m.id", string(client))
 }
 
+func (t *readTx) MembershipsIn(client mimi.ClientURI, uri mimi.RoomURI) ([]store.Membership, error) {
+	id, known, err := t.knownRoom(uri)
+	if err != nil || !known {
+		return nil, err
+	}
+	return list(t.s, scanSpan, selectSpan+"WHERE m.client = $1 AND m.room = $2 ORDER BY m.id", string(client), id)
+}
+
 func (t *readTx) RoomMemberships(uri mimi.RoomURI) ([]store.Membership, error) {
 	id, known, err := t.knownRoom(uri)
 	if err != nil || !known {

@@ -277,7 +277,18 @@ func testAck(f *suite) {
 
 func spansOf(f *suite, client mimi.ClientURI) []store.Membership {
 	f.Helper()
-	return get(f, func(tx store.ReadTx) ([]store.Membership, error) { return tx.Memberships(client) })
+	all := get(f, func(tx store.ReadTx) ([]store.Membership, error) { return tx.Memberships(client) })
+	for _, uri := range []mimi.RoomURI{lobby, attic} {
+		var want []store.Membership
+		for _, m := range all {
+			if m.Room == uri {
+				want = append(want, m)
+			}
+		}
+		in := get(f, func(tx store.ReadTx) ([]store.Membership, error) { return tx.MembershipsIn(client, uri) })
+		f.equal("spans in one room", want, append([]store.Membership(nil), in...))
+	}
+	return all
 }
 
 func inWelcomes(f *suite, client mimi.ClientURI) []store.InWelcome {
