@@ -10,6 +10,8 @@ import (
 
 	"hubbub/internal/federation"
 	"hubbub/internal/peer"
+	"hubbub/internal/room"
+	"hubbub/internal/store"
 	"hubbub/mimi"
 )
 
@@ -40,9 +42,9 @@ func TestHoldAndTest(t *testing.T) {
 	a := w.start("a.localhost")
 	w.start("b.localhost")
 	ops := func() *operations { return a.api.Config.Operations.(*operations) }
-	room := mimi.RoomURI("mimi://b.localhost/r/x")
+	theirs := mimi.RoomURI("mimi://b.localhost/r/x")
 	ask := func() error {
-		return unreachable("b.localhost", errorOf(a.remote.Delivery(t.Context(), "b.localhost", room)))
+		return unreachable("b.localhost", errorOf(a.remote.Delivery(t.Context(), "b.localhost", theirs)))
 	}
 	var p *mimi.Problem
 	if err := ask(); !errors.As(err, &p) || p.Status != 404 {
@@ -110,5 +112,49 @@ func TestPeerClaims(t *testing.T) {
 	}
 	if r.request("b.localhost") != nil || r.writesOf("a.localhost")("b.localhost") != nil {
 		t.Error("what is off limits")
+	}
+}
+
+// TestResumeUnparks: what a peer refused goes out again, room by room, and nobody
+// else's queue is touched.
+func TestResumeUnparks(t *testing.T) {
+	w := newWorld(t, "a.localhost")
+	a := w.start("a.localhost")
+	uri := mimi.RoomURI("mimi://a.localhost/r/x")
+	start := room.StartPos(uri)
+	err := a.store.Update(t.Context(), func(tx store.Tx) error {
+		rec := store.RoomRecord{URI: uri, Hub: "a.localhost", Head: start, Start: start, State: []byte("x")}
+		if err := tx.CreateRoom(rec, nil, nil, nil); err != nil {
+			return err
+		}
+		for _, d := range []mimi.Domain{"b.localhost", "c.localhost"} {
+			if err := tx.PutFanout(store.FanoutState{Room: uri, Peer: d, Parked: "refused 3 times: 400 bad-entry"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := a.api.Config.Operations
+	list, err := ops.Peers(t.Context(), "b.localhost")
+	if err != nil || len(list.Peers) != 1 || len(list.Peers[0].Queues) != 1 || list.Peers[0].Queues[0].Parked == "" {
+		t.Errorf("before: %v, %v", list, err)
+	}
+	if held, unparked, err := ops.ResumePeer(t.Context(), "b.localhost"); err != nil || held || len(unparked) != 1 || unparked[0] != uri {
+		t.Errorf("resume: %t %v, %v", held, unparked, err)
+	}
+	err = a.store.View(t.Context(), func(tx store.ReadTx) error {
+		states, err := tx.Fanouts()
+		for _, f := range states {
+			if (f.Parked != "") != (f.Peer == "c.localhost") {
+				t.Errorf("after: %+v", f)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
