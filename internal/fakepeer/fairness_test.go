@@ -20,7 +20,7 @@ import (
 const (
 	peers     = 20
 	manyRooms = 140 // more than requests may run at once: a dead peer could take every place
-	rounds    = 3
+	rounds    = 2
 	// roundTrip is what a peer takes to answer, deadline what we wait for one that
 	// does not (virtual time).
 	roundTrip = 5 * time.Millisecond

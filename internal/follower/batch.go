@@ -43,21 +43,22 @@ func (o *outbox) batches(l *lane) bool {
 // ctx is done.
 func (o *outbox) sendBatch(ctx context.Context, l *lane, head uint64) (done []uint64, err error) {
 	gate := o.f.gates.of(l.key.hub)
-	if err := gate.enter(ctx); err != nil {
+	pass, err := gate.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
 	a := o.attemptBatch(ctx, l, head)
 	elsewhere := refusal(a.cause) != nil || notOffered(a.cause)
 	switch {
 	case ctx.Err() != nil:
-		gate.cancel()
+		gate.cancel(pass)
 		return nil, ctx.Err()
 	case !a.asked:
-		gate.cancel()
+		gate.cancel(pass)
 	case elsewhere:
-		gate.leave(nil, 0) // the hub is there
+		gate.leave(pass, nil, 0) // the hub is there
 	default:
-		gate.leave(a.cause, askedBy(a.cause))
+		gate.leave(pass, a.cause, askedBy(a.cause))
 	}
 	switch {
 	case a.expired:

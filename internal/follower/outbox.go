@@ -237,7 +237,8 @@ func (o *outbox) send(ctx context.Context, l *lane, id uint64) error {
 	gate := o.f.gates.of(l.key.hub)
 	refusals, troubles := 0, 0
 	for {
-		if err := gate.enter(ctx); err != nil {
+		pass, err := gate.enter(ctx)
+		if err != nil {
 			return err
 		}
 		a := o.attempt(ctx, id)
@@ -249,14 +250,14 @@ func (o *outbox) send(ctx context.Context, l *lane, id uint64) error {
 			}
 		}
 		if a.asked && ctx.Err() == nil {
-			gate.leave(a.cause, askedBy(a.cause))
+			gate.leave(pass, a.cause, askedBy(a.cause))
 		} else {
-			gate.cancel()
+			gate.cancel(pass)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err := a.cause
+		err = a.cause
 		if a.sub != nil {
 			err = o.record(ctx, *a.sub, a.verdict, a.cause)
 		}

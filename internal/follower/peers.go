@@ -35,19 +35,24 @@ func newGate(jitter backoff.Jitter) *gate {
 	return &gate{jitter: jitter, changed: make(chan struct{})}
 }
 
-// enter waits until the caller may send. Each enter is followed by one leave.
-func (g *gate) enter(ctx context.Context) error {
+// pass is what enter gives: whether its holder probes a hub that did not answer.
+// Other attempts began before that was known.
+type pass struct{ probes bool }
+
+// enter waits until the caller may send. Each enter without an error is followed
+// by one leave or cancel.
+func (g *gate) enter(ctx context.Context) (pass, error) {
 	for {
 		g.mu.Lock()
 		if g.failures == 0 {
 			g.mu.Unlock()
-			return ctx.Err()
+			return pass{}, ctx.Err()
 		}
 		wait := time.Until(g.notBefore)
 		if wait <= 0 && !g.probing {
 			g.probing = true
 			g.mu.Unlock()
-			return ctx.Err()
+			return pass{probes: true}, nil
 		}
 		if g.probing {
 			wait = backoff.Cap
@@ -63,21 +68,29 @@ func (g *gate) enter(ctx context.Context) error {
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return pass{}, ctx.Err()
 		}
 	}
 }
 
-// leave reports the outcome of an attempt: nil if the hub answered at all.
-func (g *gate) leave(cause error, asked time.Duration) {
+// leave reports the outcome of an attempt: nil if the hub answered at all. Many
+// attempts that were under way when the hub fell silent are one failure: counted
+// one by one they would bring on the longest wait at once.
+func (g *gate) leave(p pass, cause error, asked time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.probing = false
+	if p.probes {
+		g.probing = false
+	}
 	if cause == nil {
 		if g.failures > 0 {
 			g.failures, g.lastError = 0, ""
 			g.wakeAll()
 		}
+		return
+	}
+	if g.failures > 0 && !p.probes {
+		g.lastError = cause.Error()
 		return
 	}
 	now := time.Now()
@@ -91,10 +104,10 @@ func (g *gate) leave(cause error, asked time.Duration) {
 }
 
 // cancel ends an enter after which nothing was sent.
-func (g *gate) cancel() {
+func (g *gate) cancel(p pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.probing {
+	if p.probes {
 		g.probing = false
 		g.wakeAll()
 	}
