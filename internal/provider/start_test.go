@@ -105,10 +105,10 @@ func TestFsckAfterUse(t *testing.T) {
 	}
 }
 
-// raw changes a stopped provider's database behind its back.
+// raw changes a provider's database behind its back.
 func raw(t *testing.T, cfg Config, query string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(cfg.DataDir, databaseFile))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(cfg.DataDir, databaseFile)+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
 	}
