@@ -100,3 +100,16 @@ func providerDelivery(p *clientpb.ProviderDelivery, seq uint64, now time.Time, t
 	}
 	return out
 }
+
+// deliveries judges a list that came without the provider's clock: what it says of
+// itself is as of now, and nothing is newer.
+func deliveries(list []*clientpb.ProviderDelivery, seq uint64, now time.Time) (out []ProviderDelivery) {
+	var theirs uint64
+	for _, p := range list {
+		theirs = max(theirs, p.GetKnownAt())
+	}
+	for _, p := range list {
+		out = append(out, providerDelivery(p, seq, now, theirs))
+	}
+	return out
+}

@@ -53,6 +53,10 @@ func TestDelivery(t *testing.T) {
 			t.Errorf("%s: %+v", c.URI(), d)
 		}
 	}
+	info, err := alice.Room(w.ctx(), uri)
+	if err != nil || len(info.Delivery) != 3 || info.Delivery[2].State != Stored || info.Delivery[2].StoredTo != info.Pos.Seq || info.Delivery[0].AsOf.IsZero() {
+		t.Errorf("the room at its hub: %+v, %v", info.Delivery, err)
+	}
 	w.stop("c.localhost")
 	second := w.posted(bob, uri, w.send(bob, uri, "one is away"))
 	waiting := map[mimi.Domain]DeliveryState{"a.localhost": Stored, "b.localhost": Stored, "c.localhost": Waiting}

@@ -102,6 +102,9 @@ type RoomInfo struct {
 	Frozen       string      // why the room takes nothing more; empty = it does
 	HubStatus    *PeerStatus // nil when the own provider is the hub
 	Queued       int         // own writes waiting for the hub
+	// Delivery is how far the room's providers have stored the log, as far as the
+	// own one knows without asking; only from [Client.Room]. State is about Pos.
+	Delivery []ProviderDelivery
 	// Suspicious says why this device stopped trusting its provider's copy of
 	// the room, such as a broken hash chain; empty = all is well.
 	Suspicious string

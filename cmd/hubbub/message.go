@@ -113,12 +113,17 @@ func messageStatus(m client.Message, d client.Delivery, unknown error) messageSt
 	if unknown != nil {
 		out.DeliveryError = unknown.Error()
 	}
+	out.Providers = append(out.Providers, providersJSON(d)...)
+	return out
+}
+
+func providersJSON(d client.Delivery) (out []providerJSON) {
 	for _, p := range d.Providers {
 		j := providerJSON{Provider: p.Provider, Hub: p.Hub, State: p.State, StoredTo: p.StoredTo}
 		if !p.AsOf.IsZero() {
 			j.AsOfMS = p.AsOf.UnixMilli()
 		}
-		out.Providers = append(out.Providers, j)
+		out = append(out, j)
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -60,6 +61,8 @@ type roomJSON struct {
 	Member       bool          `json:"member"`      // this device is in the group
 	Participant  bool          `json:"participant"` // this user is in the room
 	Queued       int           `json:"queued"`
+	// Providers is how far each has stored the newest entry; in room show only.
+	Providers []providerJSON `json:"providers,omitempty"`
 	Frozen       string        `json:"frozen,omitempty"`
 	Suspicious   string        `json:"suspicious,omitempty"`
 	Missed       int           `json:"missed,omitempty"`
@@ -141,9 +144,15 @@ func standing(r client.RoomInfo) string {
 
 func (c *cli) roomShowCmd() *cobra.Command {
 	return c.roomVerb(&cobra.Command{Use: "show", Short: "show one chat: people, position, epoch", Args: cobra.NoArgs},
-		func(_ context.Context, _ *session, r client.RoomInfo, _ []string) error {
+		func(ctx context.Context, cl *session, r client.RoomInfo, _ []string) error {
+			var d client.Delivery
+			if r.Participant && r.AsOf.IsZero() {
+				d, _ = cl.Delivery(ctx, r.Room, 0) // what is not known is left out
+			}
 			if c.wantJSON() {
-				return term.JSON(c.out, toJSON(r))
+				out := toJSON(r)
+				out.Providers = providersJSON(d)
+				return term.JSON(c.out, out)
 			}
 			fmt.Fprintf(c.out, "%s\n  %s\n  hub %s, position %s, epoch %d, %s\n", term.Printable(roomName(r)),
 				r.Room, r.Hub, r.Pos, r.Epoch, standing(r))
@@ -157,7 +166,14 @@ func (c *cli) roomShowCmd() *cobra.Command {
 			for _, p := range r.Participants {
 				rows = append(rows, []string{p.User.Handle(), fmt.Sprint(p.Role)})
 			}
-			return term.Table(c.out, "  ", []string{"PERSON", "ROLE"}, rows)
+			if err := term.Table(c.out, "  ", []string{"PERSON", "ROLE"}, rows); err != nil {
+				return err
+			}
+			for _, p := range d.Providers {
+				mark, text := deliveryLine(p, time.Now())
+				fmt.Fprintf(c.out, "  %s %s\n", mark, text)
+			}
+			return nil
 		})
 }
 

@@ -232,6 +232,10 @@ func TestTakePart(t *testing.T) {
 			st.Providers[1].State != client.Stored || st.Providers[1].AsOfMS == 0 {
 			t.Errorf("how far it has come: %+v", st)
 		}
+		var r roomJSON
+		if err := json.Unmarshal([]byte(ok("", with(bob, "room", "show")...)), &r); err != nil || len(r.Providers) < 2 || r.Providers[0].State != client.Stored {
+			t.Errorf("room show: %+v, %v", r, err)
+		}
 		at := []string{"--at", "a.localhost"}
 		if out := ok("", with(at, "peer", "test", "b.localhost")...); !strings.Contains(out, `"seen_as": "a.localhost"`) && !strings.Contains(out, `"seen_as":  "a.localhost"`) {
 			t.Errorf("peer test: %s", out)
