@@ -112,6 +112,8 @@ func TestKilledAtEveryArrow(t *testing.T) {
 			}
 		})
 	}
+	dave := f.device("dave@c.localhost")
+	posting.Go(func() { f.comeAndGo(ctx, alice, uri, dave.User()) })
 	for d, list := range map[mimi.Domain][]string{a: deaths(hubPlaces), b: deaths(followerPlaces), c: nil} {
 		dying.Go(func() { f.providers[d].die(t, ctx, list) })
 	}
@@ -128,6 +130,24 @@ func TestKilledAtEveryArrow(t *testing.T) {
 	}
 	t.Logf("%d posts during %d deaths in %.1f s", len(told), len(deaths(hubPlaces))+len(deaths(followerPlaces)), time.Since(began).Seconds())
 	f.verify(uri, devices, told)
+}
+
+// comeAndGo adds and removes a user for as long as ctx lasts: commits with all that
+// belongs to them, between the posts.
+func (f *federation) comeAndGo(ctx context.Context, by *client.Client, uri mimi.RoomURI, user mimi.UserURI) {
+	commits := 0
+	for ctx.Err() == nil {
+		if list, err := by.AddUsers(ctx, uri, user); err == nil && list[0].Err == nil {
+			commits++
+		}
+		if _, err := by.RemoveUsers(ctx, uri, user); err == nil {
+			commits++
+		}
+	}
+	if commits == 0 {
+		f.t.Error("nobody came or went")
+	}
+	f.t.Logf("%d commits", commits)
 }
 
 // club makes a room of all devices.
