@@ -27,14 +27,15 @@ type device struct {
 	name string
 	boss bool // it made the room
 
-	read   uint64 // Seq up to which it followed the log
-	since  uint64 // Seq at which it last came in or went out
-	writes []*write
-	retry  *write // it does not know whether its provider has this one
-	commit *write // its commit or proposal on the way
-	ask    *request
-	fresh  int // KeyPackages published
-	last   int // the newest of its writes in the log
+	read    uint64 // Seq up to which it followed the log
+	since   uint64 // Seq at which it last came in or went out
+	writes  []*write
+	retry   *write // it does not know whether its provider has this one
+	commit  *write // its commit or proposal on the way
+	ask     *request
+	fresh   int  // KeyPackages published
+	excused bool // its provider may have lost a Welcome of its
+	last    int  // the newest of its writes in the log
 }
 
 // write is something a device wants in the log.
@@ -48,6 +49,8 @@ type write struct {
 	hash   [32]byte
 
 	told    bool                  // its provider promised to keep it
+	lost    bool                  // its provider lost it after a restore
+	tries   int                   // refusals of it since
 	refused string                // its provider would not take it
 	row     *store.Submission     // as last seen
 	answer  []byte                // the hub's, when it accepted
@@ -160,6 +163,8 @@ func (d *device) send(w *write) {
 			d.retry, w.told = nil, true
 			sub := r.value.(store.Submission)
 			d.sim.saw(w, &sub)
+		case errors.As(r.err, &p) && !p.Retryable() && w.lost && w.tries < 50:
+			w.tries++ // the room may come back
 		case errors.As(r.err, &p) && !p.Retryable():
 			d.retry, w.refused = nil, p.Code
 			d.dropIf(w)

@@ -29,15 +29,17 @@ import (
 
 // provider is one of the providers, up or down.
 type provider struct {
-	sim    *sim
-	domain mimi.Domain
-	dir    string
-	key    *mls.SignatureKey
-	engine *sqlstore.Store
-	life   *life // nil while it is down
-	skew   time.Duration
-	full   atomic.Bool          // its disk is
-	reach  atomic.Pointer[life] // life, for goroutines other than the main one
+	sim      *sim
+	domain   mimi.Domain
+	dir      string
+	key      *mls.SignatureKey
+	engine   *sqlstore.Store
+	life     *life // nil while it is down
+	skew     time.Duration
+	backup   backup
+	restored bool
+	full     atomic.Bool          // its disk is
+	reach    atomic.Pointer[life] // life, for goroutines other than the main one
 
 	writes map[string]int // owned by sim.mu
 }
@@ -332,8 +334,8 @@ func (l *life) claim(ctx context.Context, peer mimi.Domain, target mimi.UserURI,
 			return nil, err
 		}
 		s.mu.Lock()
-		again := s.handedOut[string(ref)]
-		s.handedOut[string(ref)] = true
+		_, again := s.handedOut[string(ref)]
+		s.handedOut[string(ref)] = l.p.domain
 		s.mu.Unlock()
 		if again {
 			s.broken("a KeyPackage of %s was handed out twice", c.Client)

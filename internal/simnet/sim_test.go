@@ -45,7 +45,7 @@ type sim struct {
 	trouble     string   // the first violation they saw
 	byBody      map[[32]byte]*write
 	answers     []hubAnswer
-	handedOut   map[string]bool // KeyPackageRefs
+	handedOut   map[string]mimi.Domain // KeyPackageRefs, and whose they are
 	batches     map[string][32]byte
 }
 
@@ -65,7 +65,7 @@ func run(seed uint64, events int) (res result) {
 	s := &sim{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 4)), began: time.Now(),
 		net:       &network{counts: map[string]int{}, blocked: map[link]bool{}},
-		providers: map[mimi.Domain]*provider{}, byBody: map[[32]byte]*write{}, handedOut: map[string]bool{},
+		providers: map[mimi.Domain]*provider{}, byBody: map[[32]byte]*write{}, handedOut: map[string]mimi.Domain{},
 		batches: map[string][32]byte{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -176,6 +176,11 @@ func (s *sim) set() {
 		}
 		s.addRoom(cast)
 	}
+	for _, d := range s.order {
+		if p := s.providers[d]; p.mayLose() {
+			p.save()
+		}
+	}
 	s.mu.Lock()
 	s.faulty, s.storeFaults = true, []uint64{0, 10, 30}[s.seed%3]
 	s.mu.Unlock()
@@ -260,6 +265,8 @@ func (s *sim) event() {
 		p := s.someone()
 		s.say("the disk of %s is full", p.domain)
 		p.full.Store(true)
+	case n < 998:
+		s.archive()
 	default:
 		s.heed()
 	}

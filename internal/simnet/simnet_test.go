@@ -62,6 +62,8 @@ var regressions = []struct {
 	bug  string
 }{
 	{67, "fanout came to rest with an acknowledgement that a full disk had not taken"},
+	{5062, "a follower that came in with an unsure commit was not shipped to"},
+	{5034, "a follower denied a room whose snapshot it could not fetch just then"},
 }
 
 // TestRegressions plays them again.
@@ -70,7 +72,7 @@ func TestRegressions(t *testing.T) {
 		t.Run(fmt.Sprint(r.seed), func(t *testing.T) {
 			t.Parallel()
 			t.Log(r.bug)
-			report(t, r.seed, play(t, r.seed, 400))
+			report(t, r.seed, play(t, r.seed, 600))
 		})
 	}
 }
