@@ -62,11 +62,11 @@ type roomJSON struct {
 	Participant  bool          `json:"participant"` // this user is in the room
 	Queued       int           `json:"queued"`
 	// Providers is how far each has stored the newest entry; in room show only.
-	Providers []providerJSON `json:"providers,omitempty"`
-	Frozen       string        `json:"frozen,omitempty"`
-	Suspicious   string        `json:"suspicious,omitempty"`
-	Missed       int           `json:"missed,omitempty"`
-	AsOfMS       int64         `json:"as_of_ms,omitempty"` // the device's own copy, as the provider does not answer
+	Providers  []providerJSON `json:"providers,omitempty"`
+	Frozen     string         `json:"frozen,omitempty"`
+	Suspicious string         `json:"suspicious,omitempty"`
+	Missed     int            `json:"missed,omitempty"`
+	AsOfMS     int64          `json:"as_of_ms,omitempty"` // the device's own copy, as the provider does not answer
 }
 
 type participant struct {
