@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +17,9 @@ func TestFullDiskLeavesNothingUnsaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newBench(t, Config{})
 		x.stop()
-		full := false // changed while nothing runs
+		var full atomic.Bool
 		x.cfg.Store = &storetest.Faulty{Store: x.store, Decide: func(int) storetest.Fault {
-			if full {
+			if full.Load() {
 				return storetest.Refuse
 			}
 			return storetest.NoFault
@@ -37,13 +38,13 @@ func TestFullDiskLeavesNothingUnsaid(t *testing.T) {
 		x.host(chat, b)
 		x.post(chat, 1)
 		synctest.Wait() // shipped, but what came back is not stored yet
-		full = true
+		full.Store(true)
 		<-time.After(time.Minute)
 		synctest.Wait()
 		if s := x.state(chat, b); s.Acked != 0 || s.Sent != 1 {
 			t.Fatalf("state %+v, want a batch on its way", s)
 		}
-		full = false
+		full.Store(false)
 		<-time.After(2 * time.Minute)
 		synctest.Wait()
 		if s := x.state(chat, b); s.Acked != 1 {
