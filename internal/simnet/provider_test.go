@@ -90,7 +90,7 @@ func (p *provider) start() {
 		Domain: p.domain, Store: l.disk, Env: env, SignatureKey: p.key, Shipper: l.fanout, Wake: l.fanout.Wake, Now: p.now,
 		Followers: (*asHub)(l),
 	})
-	l.follower = follower.New(follower.Config{Domain: p.domain, Store: l.disk, Env: env, Remote: l, Batch: p.batcher(l), Entries: l, Now: p.now, Jitter: jitter})
+	l.follower = follower.New(follower.Config{Domain: p.domain, Store: l.disk, Env: env, Remote: l, Batch: p.batcher(l), Entries: l, Now: p.now, Jitter: jitter, MaxRefusals: 1})
 	l.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: l.disk, Verifier: env.Verifier, Remote: l, Now: p.now})
 	p.life = l
 	p.reach.Store(l)
