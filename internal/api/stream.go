@@ -120,15 +120,16 @@ func (st *stream) deliver(ctx context.Context, p *page) error {
 func (st *stream) look(ctx context.Context, r ring) (*page, error) {
 	p := &page{reach: map[mimi.RoomURI]uint64{}, more: map[mimi.RoomURI]struct{}{}}
 	err := st.s.Store.View(ctx, func(tx store.ReadTx) error {
-		spans, err := tx.Memberships(st.c.URI)
-		if err != nil {
-			return err
-		}
+		var err error
 		if r.all || r.mine {
 			if st.waiting, err = tx.InWelcomes(st.c.URI); err != nil {
 				return err
 			}
 			r.all = r.all || slices.ContainsFunc(st.waiting, func(w store.InWelcome) bool { return !st.welcomed[welcome{w.Room, w.Seq}] })
+		}
+		spans, err := st.spans(tx, r)
+		if err != nil {
+			return err
 		}
 		if r.all {
 			if err := st.roomList(tx, spans, p); err != nil {
@@ -154,12 +155,12 @@ func (st *stream) look(ctx context.Context, r ring) (*page, error) {
 
 // spans are what the client may read of the rooms that rang: a client of many
 // rooms does not look at all of them for an entry in one.
-func (st *stream) spans(tx store.ReadTx, all bool, rooms map[mimi.RoomURI]struct{}) ([]store.Membership, error) {
-	if all {
+func (st *stream) spans(tx store.ReadTx, r ring) ([]store.Membership, error) {
+	if r.all {
 		return tx.Memberships(st.c.URI)
 	}
 	var spans []store.Membership
-	for uri := range rooms {
+	for uri := range r.dirty {
 		list, err := tx.MembershipsIn(st.c.URI, uri)
 		if err != nil {
 			return nil, err

@@ -25,10 +25,10 @@ func (w *witness) note(_ mimi.Domain, err error, certificateExpires time.Time) {
 	w.errs, w.cert = append(w.errs, err), certificateExpires
 }
 
-func (w *witness) last() (error, time.Time, int) {
+func (w *witness) last() (certificate time.Time, calls int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.errs[len(w.errs)-1], w.cert, len(w.errs)
+	return w.cert, len(w.errs), w.errs[len(w.errs)-1]
 }
 
 // TestTrial: a round trip says whom the peer takes us for, past a hold, and both
@@ -52,18 +52,18 @@ func TestTrial(t *testing.T) {
 		t.Errorf("%+v", trial)
 	}
 	for name, x := range map[string]*witness{"in": &in, "out": &out} {
-		if err, cert, n := x.last(); err != nil || n != 1 || !cert.After(time.Now()) {
+		if cert, n, err := x.last(); err != nil || n != 1 || !cert.After(time.Now()) {
 			t.Errorf("%s: %v, certificate until %s, %d requests", name, err, cert, n)
 		}
 	}
 	_, err = c.Delivery(t.Context(), "a.localhost", testRoom)
-	if _, _, n := out.last(); !errors.Is(err, ErrHeld) || !errors.Is(err, ErrUnreachable) || n != 1 {
+	if _, n, err := out.last(); !errors.Is(err, ErrHeld) || !errors.Is(err, ErrUnreachable) || n != 1 {
 		t.Errorf("on hold: %v, %d requests", err, n)
 	}
 	if _, err := c.Test(t.Context(), "c.localhost"); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("nobody there: %v", err)
 	}
-	if err, _, _ := out.last(); err == nil {
+	if _, _, err := out.last(); err == nil {
 		t.Error("the failure was not noted")
 	}
 }
@@ -99,7 +99,7 @@ func TestPeerLimit(t *testing.T) {
 	if calls := roles.take(); len(calls) != 1 {
 		t.Errorf("got through: %q", calls)
 	}
-	if err, _, n := in.last(); err == nil || n != 3 {
+	if _, n, err := in.last(); err == nil || n != 3 {
 		t.Errorf("noted %d requests, the last %v", n, err)
 	}
 }
