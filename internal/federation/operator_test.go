@@ -57,7 +57,7 @@ func TestTrial(t *testing.T) {
 		}
 	}
 	_, err = c.Delivery(t.Context(), "a.localhost", testRoom)
-	if _, n, err := out.last(); !errors.Is(err, ErrHeld) || !errors.Is(err, ErrUnreachable) || n != 1 {
+	if _, n, _ := out.last(); !errors.Is(err, ErrHeld) || !errors.Is(err, ErrUnreachable) || n != 1 {
 		t.Errorf("on hold: %v, %d requests", err, n)
 	}
 	if _, err := c.Test(t.Context(), "c.localhost"); !errors.Is(err, ErrUnreachable) {
