@@ -113,8 +113,7 @@ func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Po
 	}
 	defer body.Close()
 	if head.Seq < pos.Seq {
-		f.cfg.Log.Error("follower: the hub holds less of a room than we do", "hub", uri.Domain(), "here", pos.String(), "there", head.String())
-		return pos, ErrHubBehind
+		return pos, f.hubBehind(ctx, uri, head)
 	}
 	for {
 		b, err := catchup.Read(body)
@@ -133,6 +132,37 @@ func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Po
 		return pos, fmt.Errorf("%w: it ends at %s, not at %s", catchup.ErrBadBlock, pos, head)
 	}
 	return pos, nil
+}
+
+// hubBehind says what it means that a hub's log ends before ours: if ours was
+// the same there, the hub has lost entries; if not, it has forked, and the room
+// freezes.
+func (f *Follower) hubBehind(ctx context.Context, uri mimi.RoomURI, head room.Pos) error {
+	r, err := f.lock(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer r.mu.Unlock()
+	if r.state == nil {
+		return store.ErrNotFound
+	}
+	f.cfg.Log.Error("follower: the hub holds less of a room than we do", "hub", uri.Domain(), "here", r.state.Pos.String(), "there", head.String())
+	var ours []store.Entry
+	if head.Seq > 0 {
+		err = f.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
+			ours, err = tx.Entries(uri, head.Seq-1, 1, 0)
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	if len(ours) == 0 || ours[0].Seq != head.Seq || ours[0].Hash == head.Hash { // or it lies before our start
+		return ErrHubBehind
+	}
+	mismatch := &room.MismatchError{Room: uri, Have: room.Pos{Seq: head.Seq, Hash: ours[0].Hash}, Want: head}
+	evidence := fmt.Appendf(nil, "have %d:%x\nclaimed %d:%x\n", head.Seq, ours[0].Hash, head.Seq, head.Hash)
+	return f.freeze(ctx, r, http.StatusConflict, codeMismatch, mismatch, evidence)
 }
 
 // Part finds what our replica of a room holds after from, for the room's hub,
@@ -274,11 +304,12 @@ func (o *outbox) background(fn func(ctx context.Context)) {
 	}
 }
 
-// passing says whether a catch-up that failed may succeed later.
+// passing says whether a catch-up that failed may succeed later. What a hub does
+// not offer it will not offer in a moment.
 func passing(err error) bool {
 	var p *mimi.Problem
 	if errors.As(err, &p) {
-		return p.Retryable()
+		return p.Retryable() && p.Status != http.StatusNotImplemented
 	}
 	return !errors.Is(err, store.ErrNotFound) && !errors.Is(err, ErrHubBehind)
 }
