@@ -80,6 +80,7 @@ func New(cfg Config, log *slog.Logger) (*Provider, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	setDefault(&cfg.HeadsFile, filepath.Join(cfg.DataDir, headsFile)) // a Config that did not come from Load
 	st, err := sqlstore.Open(cfg.DataDir)
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("another process runs this provider; stop it first: %w", err)
