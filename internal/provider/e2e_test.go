@@ -90,7 +90,7 @@ func stocked(ctx context.Context, admin clientpb.AdminServiceClient, uri mimi.Cl
 }
 
 // until looks again and again until ok says nil.
-func until(t *testing.T, what string, ok func(context.Context) error) {
+func until(t testing.TB, what string, ok func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -110,7 +110,7 @@ func until(t *testing.T, what string, ok func(context.Context) error) {
 }
 
 // sees waits until a device shows exactly these texts, in this order.
-func sees(t *testing.T, c *client.Client, room mimi.RoomURI, want ...string) {
+func sees(t testing.TB, c *client.Client, room mimi.RoomURI, want ...string) {
 	t.Helper()
 	until(t, "messages of "+string(c.URI()), func(ctx context.Context) error {
 		list, err := c.Messages(ctx, room, 0, 1000)
@@ -130,7 +130,7 @@ func sees(t *testing.T, c *client.Client, room mimi.RoomURI, want ...string) {
 
 // equalReplicas waits until the devices' providers hold the same room: position,
 // participants, log.
-func equalReplicas(t *testing.T, room mimi.RoomURI, devices ...*client.Client) client.Pos {
+func equalReplicas(t testing.TB, room mimi.RoomURI, devices ...*client.Client) client.Pos {
 	t.Helper()
 	var pos client.Pos
 	until(t, "equal replicas", func(ctx context.Context) error {
@@ -153,7 +153,7 @@ func equalReplicas(t *testing.T, room mimi.RoomURI, devices ...*client.Client) c
 	return pos
 }
 
-func send(t *testing.T, c *client.Client, room mimi.RoomURI, text string) client.Message {
+func send(t testing.TB, c *client.Client, room mimi.RoomURI, text string) client.Message {
 	t.Helper()
 	m, err := c.Send(t.Context(), room, text)
 	if err != nil {
@@ -162,7 +162,7 @@ func send(t *testing.T, c *client.Client, room mimi.RoomURI, text string) client
 	return m
 }
 
-func posted(t *testing.T, c *client.Client, room mimi.RoomURI, m client.Message) client.Message {
+func posted(t testing.TB, c *client.Client, room mimi.RoomURI, m client.Message) client.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

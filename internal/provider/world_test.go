@@ -14,7 +14,7 @@ import (
 
 // world is a CA and providers on loopback under it, each with its own directory.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	ca      *identity.CA
 	caFile  string
 	cfgs    map[mimi.Domain]Config
@@ -31,7 +31,7 @@ type running struct {
 	done   chan error
 }
 
-func newWorld(t *testing.T, domains ...mimi.Domain) *world {
+func newWorld(t testing.TB, domains ...mimi.Domain) *world {
 	t.Helper()
 	ca, err := identity.NewCA("provider test")
 	if err != nil {
@@ -91,7 +91,7 @@ func (w *world) config(dir string, d mimi.Domain) Config {
 }
 
 // freeAddr picks an address that stays the same when a provider starts again.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
