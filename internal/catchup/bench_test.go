@@ -10,15 +10,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/metrics"
 	"strconv"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"runtime/metrics"
-
-	"hubbub/internal/catchup"
 	"hubbub/internal/federation"
 	"hubbub/internal/follower"
 	"hubbub/internal/hub"
@@ -169,13 +167,11 @@ func (r hubRoles) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.RoomU
 
 // measure runs one half or both, and reports what an entry costs in processor
 // time and what it allocates, and how much memory was in use at the most.
-func (x *longRoom) measure(b *testing.B, run func(b *testing.B)) {
+func (x *longRoom) measure(b *testing.B, run func(b *testing.B) time.Duration) {
 	peak := watchHeap()
 	var used time.Duration
 	for b.Loop() {
-		before := processorTime()
-		run(b)
-		used += processorTime() - before
+		used += run(b)
 	}
 	most := peak()
 	n := float64(b.N * x.entries)
@@ -185,7 +181,8 @@ func (x *longRoom) measure(b *testing.B, run func(b *testing.B)) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func (x *longRoom) stream(b *testing.B) {
+func (x *longRoom) stream(b *testing.B) time.Duration {
+	began := processorTime()
 	head, body, err := x.remote.CatchUp(b.Context(), "a.localhost", benchRoom, x.start)
 	check(b, err)
 	defer body.Close()
@@ -194,19 +191,22 @@ func (x *longRoom) stream(b *testing.B) {
 	}
 	_, err = io.Copy(io.Discard, body)
 	check(b, err)
+	return processorTime() - began
 }
 
 // catchUp begins with a provider that knows its user and nothing of the room.
-func (x *longRoom) catchUp(b *testing.B) {
+func (x *longRoom) catchUp(b *testing.B) time.Duration {
 	b.StopTimer()
 	dir, err := os.MkdirTemp(b.TempDir(), "")
 	check(b, err)
 	st := openStore(b, dir)
 	enrol(b, st, x.bob)
 	f := follower.New(follower.Config{Domain: "b.localhost", Store: st, Env: roomtest.Env(), Remote: hubOnly{x.remote}, Entries: x.remote})
+	began := processorTime()
 	b.StartTimer()
 	at, err := f.CatchUp(b.Context(), benchRoom)
 	b.StopTimer()
+	used := processorTime() - began
 	check(b, err)
 	if at != x.head {
 		b.Fatalf("caught up to %v, want %v", at, x.head)
@@ -214,6 +214,7 @@ func (x *longRoom) catchUp(b *testing.B) {
 	check(b, st.Close())
 	check(b, os.RemoveAll(dir))
 	b.StartTimer()
+	return used
 }
 
 // hubOnly is a Remote that asks for nothing but snapshots.
@@ -283,6 +284,3 @@ func watchHeap() (most func() uint64) {
 		return peak.Load()
 	}
 }
-
-var _ follower.LogSource = (*federation.Client)(nil)
-var _ = catchup.Read

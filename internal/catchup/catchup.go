@@ -3,12 +3,14 @@
 // a hub that lost what it had.
 //
 // What travels is a sequence of blocks, each a place in the log and the entries
-// that lead to it. A block is checked against the hash chain and made durable
-// before the next is read, so that neither side holds more than one of them,
-// however long the log, and what breaks off goes on where it broke.
+// that lead to it. A block is checked against the hash chain and made durable as
+// a whole, so that what breaks off goes on where it broke. While one block is sent
+// the next is read from the store, and while one is stored the next is received
+// and parsed: neither side holds more than two of them, however long the log.
 package catchup
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -23,8 +25,8 @@ import (
 
 // Limits of a block. A single entry may be larger than blockBytes.
 const (
-	blockEntries  = 512
-	blockBytes    = 256 << 10
+	blockEntries  = 4096
+	blockBytes    = 1 << 20
 	maxBlockBytes = 16 << 20
 )
 
@@ -97,8 +99,36 @@ func at(tx store.ReadTx, rec *store.RoomRecord, seq uint64) (room.Pos, error) {
 	return room.Pos{Seq: seq, Hash: list[0].Hash}, nil
 }
 
-// Send writes the part, block by block.
+// Send writes the part, block by block, and reads the next block while one is
+// being written.
 func (p *Part) Send(ctx context.Context, w io.Writer) error {
+	if p.from.Seq >= p.Head.Seq {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	blocks := make(chan []byte)
+	failed := make(chan error, 1)
+	go func() {
+		defer close(blocks)
+		failed <- p.read(ctx, blocks)
+	}()
+	var err error
+	for b := range blocks {
+		if err == nil {
+			if _, err = w.Write(b); err != nil {
+				cancel()
+			}
+		}
+	}
+	cancel()
+	if err != nil {
+		return err
+	}
+	return <-failed
+}
+
+// read hands the part over, block by block, as fast as they are taken.
+func (p *Part) read(ctx context.Context, blocks chan<- []byte) error {
 	for after := p.from.Seq; after < p.Head.Seq; {
 		limit := int(min(p.Head.Seq-after, blockEntries))
 		var list []store.Entry
@@ -112,8 +142,10 @@ func (p *Part) Send(ctx context.Context, w io.Writer) error {
 		if len(list) == 0 {
 			return fmt.Errorf("catchup: the log of %s ends at %d", p.room, after)
 		}
-		if _, err := w.Write(encode(list)); err != nil {
-			return err
+		select {
+		case blocks <- encode(list):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		after = list[len(list)-1].Seq
 	}
@@ -142,12 +174,12 @@ func encode(list []store.Entry) []byte {
 
 // Block is some entries of a log and the place they lead to.
 type Block struct {
-	Pos  room.Pos
-	Body []byte // concatenated FanoutMessages
+	Pos     room.Pos
+	Entries []*room.Announcement
 }
 
-// Read reads the next block, io.EOF after the last one.
-func Read(r io.Reader) (*Block, error) {
+// read reads the next block, io.EOF after the last one.
+func read(r io.Reader) (*Block, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		if err == io.EOF {
@@ -157,16 +189,73 @@ func Read(r io.Reader) (*Block, error) {
 	}
 	b := &Block{Pos: room.Pos{Seq: binary.BigEndian.Uint64(header[:])}}
 	copy(b.Pos.Hash[:], header[8:])
-	size := binary.BigEndian.Uint32(header[40:])
+	size := int64(binary.BigEndian.Uint32(header[40:]))
 	if size == 0 || size > maxBlockBytes {
 		return nil, fmt.Errorf("%w: %d octets", ErrBadBlock, size)
 	}
-	var err error
-	if b.Body, err = io.ReadAll(io.LimitReader(r, int64(size))); err != nil {
+	var body bytes.Buffer
+	body.Grow(int(min(size, blockBytes+bytes.MinRead))) // what a peer says and does not send costs no memory
+	switch n, err := body.ReadFrom(io.LimitReader(r, size)); {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrBadBlock, err)
-	}
-	if len(b.Body) != int(size) {
+	case n != size:
 		return nil, fmt.Errorf("%w: it ends early", ErrBadBlock)
 	}
+	var err error
+	if b.Entries, err = room.ParseAnnouncements(body.Bytes()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadBlock, err)
+	}
 	return b, nil
+}
+
+// Stream is a sequence of blocks that arrives. One of them is read ahead. It is
+// for one goroutine.
+type Stream struct {
+	body   io.ReadCloser
+	blocks chan *Block // closed at the end
+	closed chan struct{}
+	err    error // why it ended; readable once blocks is closed
+}
+
+// Receive reads the blocks of a body. The caller closes the Stream, which closes
+// the body.
+func Receive(body io.ReadCloser) *Stream {
+	s := &Stream{body: body, blocks: make(chan *Block), closed: make(chan struct{})}
+	go s.run()
+	return s
+}
+
+func (s *Stream) run() {
+	defer close(s.blocks)
+	for {
+		b, err := read(s.body)
+		if err != nil {
+			s.err = err
+			return
+		}
+		select {
+		case s.blocks <- b:
+		case <-s.closed:
+			s.err = io.ErrClosedPipe
+			return
+		}
+	}
+}
+
+// Next is the next block, io.EOF after the last one. An error wrapping ErrBadBlock
+// says that what arrived is no sequence of blocks, or not all of one.
+func (s *Stream) Next() (*Block, error) {
+	if b, ok := <-s.blocks; ok {
+		return b, nil
+	}
+	return nil, s.err
+}
+
+// Close ends the reading, wherever it is, and waits until it has ended.
+func (s *Stream) Close() error {
+	close(s.closed)
+	err := s.body.Close()
+	for range s.blocks {
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package catchup
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"hubbub/internal/store"
 	"hubbub/internal/store/sqlstore"
 	"hubbub/mimi"
+	"hubbub/mls"
 )
 
 const chat mimi.RoomURI = "mimi://a.localhost/r/chat"
@@ -26,7 +28,7 @@ func newLog(t *testing.T, n int) (store.Store, []room.Pos) {
 	places := []room.Pos{room.StartPos(chat)}
 	var list []store.Append
 	for i := range n {
-		body := fmt.Appendf(nil, "entry %d;", i+1)
+		body := message(t, i)
 		prev := places[i]
 		next := prev.Next(body)
 		places = append(places, next)
@@ -41,6 +43,18 @@ func newLog(t *testing.T, n int) (store.Store, []room.Pos) {
 		t.Fatal(err)
 	}
 	return s, places
+}
+
+// message is a FanoutMessage that no other is equal to.
+func message(t *testing.T, n int) []byte {
+	t.Helper()
+	m := mls.NewMessage(&mls.PrivateMessage{GroupID: []byte("group"), ContentType: mls.ContentTypeApplication,
+		EncryptedSenderData: []byte("sender"), Ciphertext: fmt.Appendf(nil, "entry %d", n)})
+	body, err := (&mimi.FanoutMessage{Timestamp: uint64(n) + 1, Message: *m}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
 }
 
 // largest remembers the largest write.
@@ -74,17 +88,15 @@ func TestSendAndRead(t *testing.T) {
 		}
 		at := places[tc.from]
 		for {
-			b, err := Read(&stream)
+			b, err := read(&stream)
 			if err == io.EOF {
 				break
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, body := range bytes.SplitAfter(b.Body, []byte(";")) {
-				if len(body) > 0 {
-					at = at.Next(body)
-				}
+			for _, a := range b.Entries {
+				at = at.Next(a.Raw())
 			}
 			if at != b.Pos {
 				t.Fatalf("%+v: the block says %v, its entries lead to %v", tc, b.Pos, at)
@@ -118,18 +130,87 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestReadRefuses(t *testing.T) {
-	good := encode([]store.Entry{{Seq: 1, Body: []byte("body")}})
+	good := encode([]store.Entry{{Seq: 1, Body: message(t, 0)}})
 	for name, b := range map[string][]byte{
 		"half a header": good[:headerBytes-1],
 		"cut off":       good[:len(good)-1],
 		"empty block":   encode([]store.Entry{{Seq: 1}}),
+		"no message":    encode([]store.Entry{{Seq: 1, Body: []byte("body")}}),
 		"too large":     append(bytes.Clone(good[:headerBytes-4]), 0xff, 0xff, 0xff, 0xff),
 	} {
-		if _, err := Read(bytes.NewReader(b)); !errors.Is(err, ErrBadBlock) {
+		if _, err := read(bytes.NewReader(b)); !errors.Is(err, ErrBadBlock) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Read(bytes.NewReader(nil)); err != io.EOF {
+	if _, err := read(bytes.NewReader(nil)); err != io.EOF {
 		t.Errorf("nothing: %v", err)
+	}
+}
+
+// closing is a body that notes that it was closed.
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error { c.closed = true; return nil }
+
+// What arrives whole before the end is handed over, and the end says what it was.
+func TestReceive(t *testing.T) {
+	s, places := newLog(t, blockEntries+5)
+	part, err := Open(t.Context(), s, chat, places[0], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var whole bytes.Buffer
+	if err := part.Send(t.Context(), &whole); err != nil {
+		t.Fatal(err)
+	}
+	for cut, want := range map[int]error{0: io.EOF, 1: ErrBadBlock} {
+		body := &closing{Reader: bytes.NewReader(whole.Bytes()[:whole.Len()-cut])}
+		stream, blocks := Receive(body), 0
+		for ; ; blocks++ {
+			if _, err = stream.Next(); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, want) || blocks != 2-cut {
+			t.Errorf("%d octets cut off: %d blocks, then %v, want %v", cut, blocks, err, want)
+		}
+		if stream.Close(); !body.closed {
+			t.Error("the body is open")
+		}
+	}
+	stream := Receive(&closing{Reader: &whole})
+	stream.Close() // while a block waits to be taken
+	if _, err := stream.Next(); err == nil {
+		t.Error("a closed stream went on")
+	}
+}
+
+// refusing takes one write.
+type refusing struct{ writes int }
+
+func (r *refusing) Write(b []byte) (int, error) {
+	if r.writes++; r.writes > 1 {
+		return 0, io.ErrShortWrite
+	}
+	return len(b), nil
+}
+
+// Reading ahead ends when nobody takes it.
+func TestSendEnds(t *testing.T) {
+	s, places := newLog(t, 3*blockEntries)
+	part, err := Open(t.Context(), s, chat, places[0], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := part.Send(t.Context(), new(refusing)); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("Send = %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := part.Send(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("Send = %v", err)
 	}
 }

@@ -96,11 +96,16 @@ func (f *Follower) catchUp(ctx context.Context, uri mimi.RoomURI) (room.Pos, err
 	if err != nil {
 		return pos, err
 	}
-	// The last request gets nothing new: by it the hub learns what we have.
+	// The last request gets nothing new: by it the hub learns what we have. One
+	// that broke off goes on from where it broke, as long as it got anywhere.
 	for {
 		before := pos
-		if pos, err = f.fetchAfter(ctx, uri, pos); err != nil || pos == before {
+		pos, err = f.fetchAfter(ctx, uri, pos)
+		switch {
+		case err != nil && (pos.Seq <= before.Seq || !passing(err) || ctx.Err() != nil):
 			return pos, err
+		case err == nil && pos == before:
+			return pos, nil
 		}
 	}
 }
@@ -111,12 +116,13 @@ func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Po
 	if err != nil {
 		return pos, f.forked(ctx, uri, pos, err)
 	}
-	defer body.Close()
+	stream := catchup.Receive(body)
+	defer stream.Close()
 	if head.Seq < pos.Seq {
 		return pos, f.hubBehind(ctx, uri, head)
 	}
 	for {
-		b, err := catchup.Read(body)
+		b, err := stream.Next()
 		if err == io.EOF {
 			break
 		}
@@ -210,12 +216,8 @@ func (f *Follower) forked(ctx context.Context, uri mimi.RoomURI, pos room.Pos, c
 }
 
 // take stores one block as if it had been announced.
-func (f *Follower) take(ctx context.Context, uri mimi.RoomURI, b *catchup.Block) error {
-	list, err := room.ParseAnnouncements(b.Body)
-	if err != nil {
-		return err
-	}
-	n := &notification{f: f, uri: uri, pos: &b.Pos, list: list}
+func (f *Follower) take(ctx context.Context, uri mimi.RoomURI, b *catchup.Block) (err error) {
+	n := &notification{f: f, uri: uri, pos: &b.Pos, list: b.Entries}
 	if n.replica, err = f.lock(ctx, uri); err != nil {
 		return err
 	}

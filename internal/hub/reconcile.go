@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hubbub/internal/catchup"
+	"hubbub/internal/record"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -136,13 +137,14 @@ func (h *Hub) adopt(ctx context.Context, uri mimi.RoomURI, r *hosted, peer mimi.
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	stream := catchup.Receive(body)
+	defer stream.Close()
 	if lost != "" {
 		thawed := r.state.At(r.state.Pos, r.state.LastTimestamp, "")
 		r.state = &thawed
 	}
 	for {
-		b, err := catchup.Read(body)
+		b, err := stream.Next()
 		if err == io.EOF {
 			break
 		}
@@ -173,22 +175,28 @@ func (h *Hub) adopt(ctx context.Context, uri mimi.RoomURI, r *hosted, peer mimi.
 	})
 }
 
-// adoptBlock stores the entries of one block. What does not continue our log by
-// the rules freezes the room, and nothing of the block is stored then.
+// adoptBlock stores the entries of one block. What does not continue our log
+// freezes the room, and nothing of the block is stored then; what continues it
+// against the rules freezes it there.
 func (h *Hub) adoptBlock(ctx context.Context, uri mimi.RoomURI, r *hosted, peer mimi.Domain, b *catchup.Block) error {
-	list, err := room.ParseAnnouncements(b.Body)
-	if err != nil {
-		return err
-	}
 	end := r.state.Pos
-	for _, a := range list {
+	for _, a := range b.Entries {
 		end = end.Next(a.Raw())
 	}
 	if end != b.Pos {
 		return h.freeze(ctx, uri, r, peer, &room.MismatchError{Room: uri, Have: end, Want: b.Pos})
 	}
-	for _, a := range list {
-		next, eff, err := room.Step(h.cfg.Env, *r.state, a, h.nowMS())
+	run := adopted{hub: h, room: r, state: *r.state}
+	for _, a := range b.Entries {
+		next, eff, err := room.Step(h.cfg.Env, run.state, a, h.nowMS())
+		if err == nil && eff.Refusal == nil && eff.Entry.Kind == room.KindApplication {
+			if err = run.add(next, &eff); err == nil {
+				continue
+			}
+		}
+		if err == nil {
+			err = run.store(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -204,8 +212,44 @@ func (h *Hub) adoptBlock(ctx context.Context, uri mimi.RoomURI, r *hosted, peer 
 			return err
 		}
 		entry.announce()
+		run.state = *r.state
 	}
-	return nil
+	return run.store(ctx)
+}
+
+// adopted are messages that follow each other, on their way into our log together.
+type adopted struct {
+	hub   *Hub
+	room  *hosted    // locked
+	state room.State // after them
+	rows  []store.Append
+}
+
+func (m *adopted) add(next room.State, eff *room.Effects) error {
+	row, err := record.Append(m.hub.cfg.Domain, m.state.Pos, &next, eff)
+	if err == nil {
+		m.state, m.rows = next, append(m.rows, row)
+	}
+	return err
+}
+
+// store makes durable what was added.
+func (m *adopted) store(ctx context.Context) error {
+	if len(m.rows) == 0 {
+		return nil
+	}
+	h, prev, rows := m.hub, m.room.state.Pos, m.rows
+	m.rows = nil
+	err := h.commit(context.WithoutCancel(ctx), m.room, m.state, func(tx store.Tx) error {
+		if err := tx.AppendAll(rows); err != nil {
+			return err
+		}
+		return h.extend(tx, prev, m.state.Pos, rows)
+	})
+	if err == nil {
+		h.cfg.Wake(m.state.Room)
+	}
+	return err
 }
 
 // freeze stops a room of which a follower holds another log than we do, and keeps
