@@ -57,6 +57,7 @@ type Config struct {
 	Now        func() time.Time        // nil = time.Now
 	Log        *slog.Logger            // nil = discard
 	Limit      func(mimi.Domain) error // rate limit of a peer; nil = none
+	MaxRooms   int                     // how many are held in memory; 0 = 10,000
 }
 
 // Hub is safe for concurrent use.
@@ -74,6 +75,7 @@ type hosted struct {
 	line line
 
 	mu         sync.Mutex // held from Step until the transaction is durable
+	gone       bool       // no longer the room's place: whoever waited for it looks again
 	state      *room.State
 	reconciled bool                 // with its followers, since the start
 	unsure     bool                 // a commit had an unknown outcome since it was loaded
@@ -90,6 +92,9 @@ func New(cfg Config) *Hub {
 	}
 	if cfg.Wake == nil {
 		cfg.Wake = func(mimi.RoomURI) {}
+	}
+	if cfg.MaxRooms == 0 {
+		cfg.MaxRooms = maxRooms
 	}
 	if cfg.WakeClient == nil {
 		cfg.WakeClient = func(mimi.ClientURI) {}
@@ -111,12 +116,15 @@ func (h *Hub) lock(ctx context.Context, uri mimi.RoomURI) (*hosted, error) {
 		return nil, errNoRoom()
 	}
 	r := h.hosted(uri)
-	r.mu.Lock()
+	for r.mu.Lock(); r.gone; r.mu.Lock() {
+		r.mu.Unlock()
+		r = h.hosted(uri)
+	}
 	if r.state != nil {
 		return r, nil
 	}
 	if err := h.load(ctx, uri, r); err != nil {
-		r.mu.Unlock()
+		defer r.mu.Unlock()
 		if errors.Is(err, store.ErrNotFound) {
 			h.forget(uri, r)
 			return nil, errNoRoom()
@@ -139,18 +147,20 @@ func (h *Hub) hosted(uri mimi.RoomURI) *hosted {
 	return r
 }
 
-// maxRooms bounds how many rooms are held in memory.
+// maxRooms bounds how many rooms are held in memory unless Config says otherwise.
 const maxRooms = 10_000
 
-// evict makes place for a room by dropping one that nobody uses just now. One
-// who is about to may work on it once more: the compare-and-swap of the store
-// keeps that harmless. h.mu is held.
+// evict makes place for a room by dropping one that nobody uses just now. Who
+// is about to finds it gone and looks again: a room has one place in memory, or
+// two would decide on it, each on a state that the other has moved on from.
+// h.mu is held.
 func (h *Hub) evict() {
-	if len(h.rooms) < maxRooms {
+	if len(h.rooms) < h.cfg.MaxRooms {
 		return
 	}
 	for uri, r := range h.rooms {
 		if r.mu.TryLock() {
+			r.gone = true
 			delete(h.rooms, uri)
 			r.mu.Unlock()
 			return
@@ -159,10 +169,11 @@ func (h *Hub) evict() {
 }
 
 // forget drops a room that turned out not to exist, so that asking for rooms
-// at random costs no memory.
+// at random costs no memory. r.mu is held.
 func (h *Hub) forget(uri mimi.RoomURI, r *hosted) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	r.gone = true
 	if h.rooms[uri] == r {
 		delete(h.rooms, uri)
 	}

@@ -76,7 +76,7 @@ func (s State) commit(env *Env, m *mls.Message, peer mimi.Domain) (*commit, Stat
 	if err := c.check(env); err != nil {
 		return nil, s, Effects{}, err
 	}
-	next, eff, err := c.next(env)
+	next, eff, err := c.next(env, env.limits(peer == ""))
 	return c, next, eff, err
 }
 
@@ -187,7 +187,7 @@ func (c *commit) checkExternal() error {
 
 // next is the State after the commit, and what changed, once the result has
 // been found consistent.
-func (c *commit) next(env *Env) (State, Effects, error) {
+func (c *commit) next(env *Env, l Limits) (State, Effects, error) {
 	s := *c.before
 	s.group, s.pending = c.Next, nil
 	var err error
@@ -200,7 +200,7 @@ func (c *commit) next(env *Env) (State, Effects, error) {
 	if err := c.authorise(&s); err != nil {
 		return s, Effects{}, err
 	}
-	if err := s.checkConsistent(env, c.before); err != nil {
+	if err := s.checkConsistent(l, c.before); err != nil {
 		return s, Effects{}, err
 	}
 	eff := Effects{StateChanged: true}

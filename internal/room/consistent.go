@@ -8,30 +8,21 @@ import (
 	"hubbub/mls"
 )
 
-const (
-	defaultClients = 2000
-	defaultUsers   = 1000
-)
-
 // checkConsistent judges what policy does not of the room that a commit leads
-// to: our own limits, which hold back only what makes the room larger, and that
-// the hub can still propose.
-func (s *State) checkConsistent(env *Env, before *State) error {
-	clients, users := limit(env.Limits.Clients, defaultClients), limit(env.Limits.Users, defaultUsers)
-	grew := before == nil || len(s.members) > len(before.members)
-	more := before == nil || len(s.view.committed) > len(before.view.committed)
-	if grew && len(s.members) > clients || more && len(s.view.committed) > users {
-		return refuse(NotAllowed, "the room is full")
+// to: its size, and that the hub can still propose.
+func (s *State) checkConsistent(l Limits, before *State) error {
+	if err := s.checkSize(l, before); err != nil {
+		return err
 	}
 	return s.checkHub()
 }
 
 // checkWhole judges a room that did not grow from one already judged.
-func (s *State) checkWhole(env *Env) error {
+func (s *State) checkWhole(l Limits) error {
 	if err := policy.Transition(nil, s.view.now); err != nil {
 		return classify(err)
 	}
-	return s.checkConsistent(env, nil)
+	return s.checkConsistent(l, nil)
 }
 
 // checkHub demands that the hub stays an external sender (RS-6, H53).

@@ -10,11 +10,6 @@ import (
 	"hubbub/mls"
 )
 
-const (
-	defaultPending          = 100
-	defaultPendingPerSender = 20
-)
-
 // handshake is the hub's decision on a commit or on a bundle of proposals.
 func (s State) handshake(env *Env, in *Handshake, timestamp uint64) (State, Effects, error) {
 	s.clock.set(timestamp)
@@ -93,7 +88,7 @@ func (s State) propose(env *Env, list []*mls.Message, peer mimi.Domain, timestam
 	if err != nil {
 		return s, err
 	}
-	if err := s.checkRoom(env, list); err != nil {
+	if err := s.checkPending(env.limits(peer == ""), list, first); err != nil {
 		return s, err
 	}
 	bundle := make([]*mls.CachedProposal, len(list))
@@ -140,23 +135,6 @@ func sameOrigin(first, m *mls.Message) error {
 	a, b := &first.Public.Content, &m.Public.Content
 	if !bytes.Equal(a.GroupID, b.GroupID) || a.Epoch != b.Epoch || a.Sender != b.Sender {
 		return refuse(InvalidProposal, "the proposals are not of one sender, group and epoch")
-	}
-	return nil
-}
-
-// checkRoom bounds what may wait for a commit (H51, H52).
-func (s *State) checkRoom(env *Env, list []*mls.Message) error {
-	own := len(list)
-	for _, c := range s.group.Cached() {
-		if c.Sender == list[0].Public.Content.Sender {
-			own++
-		}
-	}
-	switch {
-	case len(s.pending)+len(list) > limit(env.Limits.Pending, defaultPending):
-		return refuse(NotAllowed, "too many proposals are pending")
-	case own > limit(env.Limits.PendingPerSender, defaultPendingPerSender):
-		return refuse(NotAllowed, "too many proposals of this sender are pending")
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func create(env *Env, in Creation, nowMS uint64) (State, Effects, error) {
 	if len(list) != 1 || list[0].User != creator {
 		return s, Effects{}, refuse(NotAllowed, "the participant list must hold the creator and nobody else")
 	}
-	if err := s.checkWhole(env); err != nil {
+	if err := s.checkWhole(env.limits(false)); err != nil {
 		return s, Effects{}, err
 	}
 	eff := Effects{
@@ -95,7 +95,7 @@ func StartFrom(env *Env, snap *Snapshot) (State, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := s.checkWhole(env); err != nil {
+	if err := s.checkWhole(env.limits(true)); err != nil {
 		return s, fmt.Errorf("room: snapshot: %w", err)
 	}
 	have, want := s.view.committed, snap.Participants

@@ -29,24 +29,7 @@ import (
 // is in use.
 type Env struct {
 	Verifier *mimi.Verifier
-	Limits   Limits
-}
-
-// Limits bound what a room accepts; zero means the default in brackets.
-type Limits struct {
-	MessageBytes     int // one application message [64 KiB]
-	Clients          int // leaves [2000]
-	Users            int // participants [1000]
-	Pending          int // proposals waiting for a commit [100]
-	PendingPerSender int // of one sender [20]
-	Changes          int // participants changed by one commit [1000]
-}
-
-func limit(v, def int) int {
-	if v > 0 {
-		return v
-	}
-	return def
+	Limits   Limits // of the rooms we host
 }
 
 // Input is something a room is asked to accept: a *Submission, a *Handshake or

@@ -7,8 +7,6 @@ import (
 	"hubbub/mls/wire"
 )
 
-const defaultMessageBytes = 64 << 10
-
 // submit is the hub's decision on an application message.
 func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effects, error) {
 	m := in.message.Private
@@ -25,7 +23,7 @@ func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effect
 		return s, Effects{}, r
 	case m.Epoch > s.group.Epoch():
 		return s, Effects{}, refuse(NotAllowed, "the epoch has not begun")
-	case len(in.message.Raw) > limit(env.Limits.MessageBytes, defaultMessageBytes):
+	case len(in.message.Raw) > env.limits(false).MessageBytes:
 		return s, Effects{}, refuse(NotAllowed, "the message is too large")
 	case len(m.Ciphertext) == 0:
 		return s, Effects{}, refuse(NotAllowed, "the message is empty")
