@@ -16,6 +16,12 @@
 //	}
 //	text, ok := m.Text()
 //
-// Rendering, edits, reactions and room policy are left to the client. Marks such as
-// CNT-6 name entries of the project's requirements checklist.
+// [NewReply], [NewEdit], [NewDelete], [NewReaction], [Mention], [Message.InTopic] and
+// [Message.ExpireAt] make the other kinds of message, [ExternalPart.Seal] an attachment.
+// A client keeps what it received and shows [Fold] of it: the newest version of each
+// message, what was taken back, who reacted how, what has expired. [StatusReport] tells
+// others what became of their messages.
+//
+// Rendering and room policy are left to others. Marks such as CNT-6 name entries of the
+// project's requirements checklist.
 package content

@@ -108,7 +108,15 @@ func (m *Message) Encode() ([]byte, error) {
 	if m.Salt == (Salt{}) {
 		return nil, invalid("CNT-11", "salt is not random")
 	}
-	if err := m.validate(true); err != nil {
+	return m.encode(true)
+}
+
+// Reencode gives the octets [Decode] made m from. It writes what may be read but not be
+// sent: extension 0 and a salt of zeros. The error wraps [ErrInvalid].
+func (m *Message) Reencode() ([]byte, error) { return m.encode(false) }
+
+func (m *Message) encode(writing bool) ([]byte, error) {
+	if err := m.validate(writing); err != nil {
 		return nil, err
 	}
 	body, err := encodePart(m.Body, 1)

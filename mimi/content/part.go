@@ -1,6 +1,8 @@
 package content
 
 import (
+	"fmt"
+
 	"github.com/fxamacker/cbor/v2"
 )
 
@@ -28,6 +30,15 @@ func (d Disposition) Effective() Disposition {
 	return d
 }
 
+var dispositionNames = [...]string{"unspecified", "render", "reaction", "profile", "inline", "icon", "attachment", "session", "preview"}
+
+func (d Disposition) String() string {
+	if int(d) < len(dispositionNames) {
+		return dispositionNames[d]
+	}
+	return fmt.Sprintf("disposition %d", uint8(d))
+}
+
 // A Semantics says how the parts of a [MultiPart] belong together.
 type Semantics uint8
 
@@ -37,6 +48,18 @@ const (
 	SingleUnit                  // all or nothing
 	ProcessAll                  // as many as possible
 )
+
+func (s Semantics) String() string {
+	switch s {
+	case ChooseOne:
+		return "chooseOne"
+	case SingleUnit:
+		return "singleUnit"
+	case ProcessAll:
+		return "processAll"
+	}
+	return fmt.Sprintf("semantics %d", uint8(s))
+}
 
 // A Part is a *[NullPart], *[SinglePart], *[ExternalPart] or *[MultiPart].
 type Part interface{ part() }
