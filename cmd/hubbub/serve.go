@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 
@@ -11,16 +13,29 @@ import (
 )
 
 func (c *cli) serveCmd() *cobra.Command {
-	var config string
+	var config, profile string
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "run a provider until SIGTERM or Ctrl-C",
 		Args:  cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&config, "config", "", "configuration file (TOML)")
+	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
+	cmd.Flags().MarkHidden("cpuprofile")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if config == "" {
 			return fail(exitUsage, "name it with --config FILE", "a provider needs a configuration file")
+		}
+		if profile != "" {
+			f, err := os.Create(profile)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := pprof.StartCPUProfile(f); err != nil {
+				return err
+			}
+			defer pprof.StopCPUProfile()
 		}
 		return c.serve(cmd.Context(), config)
 	}

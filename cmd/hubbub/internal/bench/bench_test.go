@@ -21,13 +21,13 @@ func TestLatency(t *testing.T) {
 }
 
 func TestPrintTellsWhatDidNotArrive(t *testing.T) {
-	r := newReport(true)
-	r.Pipelined = []Throughput{{Rooms: 1, Posted: 10, Delivered: 10}, {Rooms: 50, Posted: 10, Delivered: 7, Rejected: 1}}
+	r := &PostReport{Head: newHead("post", Options{}), Parts: []Part{{Name: "one room", Posted: 10, Delivered: 10},
+		{Name: "50 rooms", Posted: 10, Delivered: 7, Rejected: 1}}}
 	var b strings.Builder
 	if err := r.Print(&b); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.String(), "50 rooms: 3 of 10 posts had not arrived") || strings.Contains(b.String(), "\n1 rooms:") {
+	if !strings.Contains(b.String(), "50 rooms: 3 of 10 posts had not arrived") || strings.Contains(b.String(), "\none room:") {
 		t.Errorf("printed:\n%s", b.String())
 	}
 }
@@ -35,7 +35,7 @@ func TestPrintTellsWhatDidNotArrive(t *testing.T) {
 // A message that arrives before Send has returned its id counts like any other,
 // and one that is refused lets the next post go out.
 func TestCounting(t *testing.T) {
-	b := &bench{}
+	b := &sdkRun{}
 	b.reset(4)
 	now := time.Now()
 	id := func(n byte) client.MessageID { return client.MessageID{n} }

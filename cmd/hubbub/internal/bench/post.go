@@ -4,245 +4,203 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
-	hdr "github.com/HdrHistogram/hdrhistogram-go"
-
-	"hubbub/client"
-	"hubbub/cmd/hubbub/internal/devenv"
-	"hubbub/mimi"
+	"hubbub/cmd/hubbub/internal/bench/load"
 )
 
+// PostOptions say how to measure posts; zero values stand for the defaults.
+type PostOptions struct {
+	Options
+	Rooms  int     // of the part with many rooms; default 50
+	Posts  int     // of each pipelined part; default 20,000, quick 5,000
+	Window int     // posts of one sender under way at once; default 1,024
+	Rate   float64 // posts/s, open loop; 0 = as fast as the window lets
+	Only   string  // OnlySingle, OnlyOne, OnlyMany; "" = all parts
+}
+
+// Parts that PostOptions.Only names.
 const (
-	providers    = 3
-	messageBytes = 200
-	manyRooms    = 50
-	// manySenders is how many clients post to the many rooms, each to its own
-	// share of them: a follower sends one client's posts one after the other.
-	manySenders = 8
-	// keyPackages is the stock of each receiving client: one for each room it
-	// is added to, and some to spare.
-	keyPackages = 80
-	// patience bounds each wait for one event.
-	patience = 30 * time.Second
+	OnlySingle = "single"
+	OnlyOne    = "one"
+	OnlyMany   = "many"
 )
 
-// pace says how long each part lasts.
-type pace struct {
-	single  time.Duration // one at a time
-	posting time.Duration // pipelined: how long posts are made
-	drain   time.Duration // pipelined: how long to wait for the rest
-	writers int           // goroutines posting to one room
-	window  int           // posts that may be under way at once
+func (o *PostOptions) setDefaults() {
+	if o.Rooms == 0 {
+		o.Rooms = manyRooms
+	}
+	if o.Posts == 0 {
+		o.Posts = 20000
+		if o.Quick {
+			o.Posts = 5000
+		}
+	}
+	if o.Window == 0 {
+		o.Window = 1024
+	}
 }
 
-var (
-	quickPace = pace{single: 6 * time.Second, posting: 4 * time.Second, drain: 7 * time.Second, writers: 16, window: 96}
-	fullPace  = pace{single: 30 * time.Second, posting: 20 * time.Second, drain: 60 * time.Second, writers: 16, window: 256}
-)
-
-// target is a room with the client that posts to it.
-type target struct {
-	room mimi.RoomURI
-	by   *client.Client
-}
-
-// Options say how to run.
-type Options struct {
-	Dir      string // new or empty
-	Quick    bool
-	Progress func(format string, args ...any)
-}
-
-// bench is one run. The receiver's events arrive on a goroutine of its own,
-// which mu keeps apart from the posting ones.
-type bench struct {
-	env                *devenv.Env
-	alice, cathy       *client.Client
-	bobs               []*client.Client // the senders; the first one posts to one
-	pace               pace
-	progress           func(format string, args ...any)
-	one                target
-	many               []target
-	mu                 sync.Mutex
-	begun              map[client.MessageID]time.Time // posts under way
-	early              map[client.MessageID]time.Time // arrived before Send returned
-	hist               *hdr.Histogram
-	delivered, refused int
-	last               time.Time
-	arrived            chan struct{} // one token per arrival, for the window
-}
+// singles is how many posts are made one at a time.
+func (o *PostOptions) singles() int { return min(o.Posts/5, 1000) }
 
 // Post runs the whole measurement.
-func Post(ctx context.Context, o Options) (*Report, error) {
+func Post(ctx context.Context, o PostOptions) (*PostReport, error) {
+	o.setDefaults()
 	began := time.Now()
-	env, err := devenv.New(devenv.Options{Dir: o.Dir, Providers: providers})
+	st, err := newStage(ctx, o.Options)
 	if err != nil {
 		return nil, err
 	}
-	defer env.Close()
-	b := &bench{env: env, pace: fullPace, progress: o.Progress}
-	if o.Quick {
-		b.pace = quickPace
-	}
-	b.progress("starting %d providers", providers)
-	if err := env.StartAll(ctx); err != nil {
-		return nil, err
-	}
-	defer b.close()
-	if err := b.cast(ctx); err != nil {
-		return nil, err
-	}
-	r := newReport(o.Quick)
-	b.progress("one at a time for %s", b.pace.single)
-	if r.Single, err = b.single(ctx); err != nil {
-		return nil, err
-	}
-	for _, targets := range [][]target{{b.one}, b.many} {
-		b.progress("pipelined, %d room(s), for %s", len(targets), b.pace.posting)
-		t, err := b.pipelined(ctx, targets)
-		if err != nil {
-			return nil, err
-		}
-		r.Pipelined = append(r.Pipelined, t)
+	defer st.close()
+	r := &PostReport{Head: newHead("post", o.Options), MessageBytes: messageBytes}
+	if o.Clients == ClientsSDK {
+		r.Parts, err = postSDK(ctx, st, o.Quick)
+	} else {
+		r.Parts, err = postLoad(ctx, st, o)
 	}
 	r.Seconds = time.Since(began).Seconds()
-	return r, nil
+	return r, err
 }
 
-func (b *bench) close() {
-	for _, c := range append(b.bobs, b.alice, b.cathy) {
-		if c != nil {
-			c.Close()
-		}
+// postLoad runs the parts with load clients: one pair of sender and receiver
+// for the one room, others for the many.
+func postLoad(ctx context.Context, st *stage, o PostOptions) ([]Part, error) {
+	n := 1
+	if o.Only == "" || o.Only == OnlyMany {
+		n += o.Rooms
 	}
-}
-
-// cast makes the clients and all rooms.
-func (b *bench) cast(ctx context.Context) (err error) {
-	if b.alice, err = b.person(ctx, 0, "alice"); err != nil {
-		return err
-	}
-	if b.cathy, err = b.person(ctx, 2, "cathy"); err != nil {
-		return err
-	}
-	go b.receive(b.cathy.Events(ctx))
-	for i := range manySenders {
-		bob, err := b.person(ctx, 1, fmt.Sprintf("bob%d", i+1))
-		if err != nil {
-			return err
-		}
-		b.bobs = append(b.bobs, bob)
-		go b.watchRefusals(bob.Events(ctx))
-	}
-	for _, c := range append(b.bobs, b.cathy) {
-		if err := b.stocked(ctx, c); err != nil {
-			return err
-		}
-	}
-	b.progress("creating %d rooms", manyRooms+1)
-	if b.one, err = b.room(ctx, b.bobs[0]); err != nil {
-		return err
-	}
-	for i := range manyRooms {
-		t, err := b.room(ctx, b.bobs[i%manySenders])
-		if err != nil {
-			return err
-		}
-		b.many = append(b.many, t)
-	}
-	return b.joined(ctx)
-}
-
-// person makes a user with one client at the i-th provider.
-func (b *bench) person(ctx context.Context, i int, name string) (*client.Client, error) {
-	user, err := mimi.NewUser(b.env.Providers[i].Domain, name)
+	st.progress("making %d rooms with a sender and a receiver each", n)
+	lanes, err := st.lanes(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.env.AddUser(ctx, user); err != nil {
-		return nil, err
-	}
-	dir, err := b.env.Enrol(ctx, user, "bench")
-	if err != nil {
-		return nil, err
-	}
-	return client.Open(ctx, dir, &client.Options{KeyPackages: keyPackages})
-}
-
-// room makes a room at the hub with one sender and the receiver.
-func (b *bench) room(ctx context.Context, by *client.Client) (target, error) {
-	room, added, err := b.alice.CreateRoom(ctx, client.RoomOptions{Name: "bench", Members: []mimi.UserURI{by.User(), b.cathy.User()}})
-	if err != nil {
-		return target{}, err
-	}
-	for _, a := range added {
-		if !a.Added {
-			return target{}, fmt.Errorf("%s was not added: %w", a.User.Handle(), a.Err)
-		}
-	}
-	return target{room, by}, nil
-}
-
-// wait asks ok until it says yes.
-func wait(ctx context.Context, what string, ok func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		done, err := ok(ctx)
-		if done {
+	var parts []Part
+	add := func(only string, run func() (Part, error)) error {
+		if o.Only != "" && o.Only != only {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waited in vain for %s: %v", what, err)
-		case <-tick.C:
+		p, err := run()
+		if err == nil {
+			parts = append(parts, p)
 		}
-	}
-}
-
-func (b *bench) stocked(ctx context.Context, c *client.Client) error {
-	admin, err := b.env.Admin(c.User().Domain())
-	if err != nil {
 		return err
 	}
-	return wait(ctx, "KeyPackages of "+c.User().Handle(), func(ctx context.Context) (bool, error) {
-		users, err := admin.ListUsers(ctx)
-		for _, u := range users {
-			for _, uc := range u.GetClients() {
-				if uc.GetClient() == string(c.URI()) && uc.GetKeyPackages() >= keyPackages {
-					return true, nil
-				}
-			}
-		}
-		return false, err
+	err = add(OnlySingle, func() (Part, error) {
+		st.progress("%d posts, one at a time", o.singles())
+		return measured(st, func() (Part, error) { return lanes[0].single(ctx, o.singles()) })
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := add(OnlyOne, func() (Part, error) { return st.pipelined(ctx, lanes[:1], o) }); err != nil {
+		return nil, err
+	}
+	return parts, add(OnlyMany, func() (Part, error) { return st.pipelined(ctx, lanes[1:], o) })
 }
 
-// joined waits until every sender and the receiver is a member of its rooms.
-func (b *bench) joined(ctx context.Context) error {
-	want := map[*client.Client]int{b.cathy: manyRooms + 1}
-	for _, t := range append(b.many, b.one) {
-		want[t.by]++
+// lanes makes n rooms of one owner at the hub, each with a sender at b and a
+// receiver at c of its own. All are connected.
+func (st *stage) lanes(ctx context.Context, n int) ([]*lane, error) {
+	alice, err := st.user(ctx, 0, "alice")
+	if err != nil {
+		return nil, err
 	}
-	for c, rooms := range want {
-		err := wait(ctx, c.User().Handle()+" to be in every room", func(ctx context.Context) (bool, error) {
-			have, err := c.Rooms(ctx)
-			n := 0
-			for _, r := range have {
-				if r.Member && r.Name != "" {
-					n++
-				}
-			}
-			return n == rooms, err
-		})
-		if err != nil {
+	if _, err := st.connect(ctx, alice, load.Handler{}); err != nil {
+		return nil, err
+	}
+	lanes := make([]*lane, n)
+	err = each(n, func(i int) (err error) {
+		l := newLane()
+		lanes[i] = l
+		if l.from, err = st.user(ctx, 1, fmt.Sprintf("bob%d", i)); err != nil {
 			return err
 		}
+		if l.to, err = st.user(ctx, 2, fmt.Sprintf("cathy%d", i)); err != nil {
+			return err
+		}
+		if _, err := st.connect(ctx, l.from, load.Handler{Joined: l.fromJoined, Submission: l.submission}); err != nil {
+			return err
+		}
+		if _, err := st.connect(ctx, l.to, load.Handler{Joined: l.toJoined, Entry: l.entry}); err != nil {
+			return err
+		}
+		if l.room, err = st.room(ctx, alice, l.from, l.to); err != nil {
+			return err
+		}
+		return l.ready(ctx)
+	})
+	return lanes, err
+}
+
+// connect opens a device's stream until the stage is closed.
+func (st *stage) connect(ctx context.Context, d *load.Device, h load.Handler) (*load.Stream, error) {
+	s, err := d.Connect(ctx, h)
+	if err != nil {
+		return nil, err
 	}
+	st.later(func() { s.Close(); d.Close() })
+	return s, s.Live(ctx)
+}
+
+// pipelined posts to all lanes at once. Everything is encrypted before the clock
+// starts, and decrypted and compared after it has stopped.
+func (st *stage) pipelined(ctx context.Context, lanes []*lane, o PostOptions) (Part, error) {
+	p := Part{Name: partName(len(lanes)), Rooms: len(lanes), Senders: len(lanes), Window: o.Window, Rate: o.Rate}
+	per := o.Posts / len(lanes)
+	st.progress("%d posts to %s", per*len(lanes), p.Name)
+	if err := each(len(lanes), func(i int) error { return lanes[i].begin(per, o.Rate == 0) }); err != nil {
+		return p, err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	before := usages(st.env)
+	began := time.Now()
+	for _, l := range lanes {
+		go func() {
+			if err := l.sender.Run(ctx); err != nil {
+				stop(err)
+			}
+		}()
+	}
+	if o.Rate > 0 {
+		p.Window = 0
+		go schedule(ctx, began, o.Rate, per*len(lanes), func(i int, due time.Time) { lanes[i%len(lanes)].put(due, 1) })
+	} else {
+		for _, l := range lanes {
+			l.put(began, min(o.Window, per))
+		}
+	}
+	for _, l := range lanes {
+		if err := l.wait(ctx); err != nil {
+			return p, err
+		}
+	}
+	p.Processes = usages(st.env)
+	return p, finish(&p, lanes, began, before)
+}
+
+// finish checks what has arrived and adds it up.
+func finish(p *Part, lanes []*lane, began time.Time, before []Usage) error {
+	h := newHistogram()
+	last := began
+	delivered := 0
+	for _, l := range lanes {
+		if err := l.check(); err != nil {
+			return err
+		}
+		for i, e := range l.arrived {
+			record(h, e.at.Sub(l.begun[i]))
+		}
+		if n := len(l.arrived); n > 0 && l.arrived[n-1].at.After(last) {
+			last = l.arrived[n-1].at
+		}
+		delivered += len(l.arrived)
+		p.Posted += len(l.begun)
+		p.Rejected += l.refused
+	}
+	p.done(delivered, began, last, h)
+	p.Processes = usedSince(before, p.Processes, delivered)
 	return nil
 }
 
@@ -250,182 +208,4 @@ func (b *bench) joined(ctx context.Context) error {
 func text(n int) string {
 	s := fmt.Sprintf("message %d ", n)
 	return s + strings.Repeat("x", messageBytes-len(s))
-}
-
-// single posts one message after the other.
-func (b *bench) single(ctx context.Context) (Latency, error) {
-	b.reset(1)
-	for end, n := time.Now().Add(b.pace.single), 0; time.Now().Before(end); n++ {
-		if err := b.post(ctx, b.one, n); err != nil {
-			return Latency{}, err
-		}
-		select {
-		case <-b.arrived:
-		case <-time.After(patience):
-			return Latency{}, fmt.Errorf("post %d did not arrive within %s", n, patience)
-		case <-ctx.Done():
-			return Latency{}, ctx.Err()
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return latency(b.hist), nil
-}
-
-// reset begins a new count; at most window arrivals are buffered.
-func (b *bench) reset(window int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.begun, b.early = map[client.MessageID]time.Time{}, map[client.MessageID]time.Time{}
-	b.hist, b.delivered, b.refused = newHistogram(), 0, 0
-	b.arrived = make(chan struct{}, window)
-}
-
-// post sends one message; the clock runs from before Send.
-func (b *bench) post(ctx context.Context, to target, n int) error {
-	began := time.Now()
-	m, err := to.by.Send(ctx, to.room, text(n))
-	if err != nil {
-		return fmt.Errorf("posting: %w", err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if at, ok := b.early[m.ID]; ok {
-		delete(b.early, m.ID)
-		b.count(began, at)
-		return nil
-	}
-	b.begun[m.ID] = began
-	return nil
-}
-
-// count books one arrival. The caller holds mu.
-func (b *bench) count(began, at time.Time) {
-	b.hist.RecordValue(max(1, at.Sub(began).Microseconds()))
-	b.delivered++
-	b.last = at
-	b.release()
-}
-
-// release lets one more post go out. The caller holds mu.
-func (b *bench) release() {
-	select {
-	case b.arrived <- struct{}{}:
-	default:
-	}
-}
-
-// receive books what the receiver's client is shown.
-func (b *bench) receive(events func(func(client.Event) bool)) {
-	for ev := range events {
-		e, ok := ev.(client.MessageReceived)
-		if !ok {
-			continue
-		}
-		now := time.Now()
-		b.mu.Lock()
-		if began, ok := b.begun[e.Message.ID]; ok {
-			delete(b.begun, e.Message.ID)
-			b.count(began, now)
-		} else if b.early != nil {
-			b.early[e.Message.ID] = now
-		}
-		b.mu.Unlock()
-	}
-}
-
-// watchRefusals books posts that the hub refused: they never arrive.
-func (b *bench) watchRefusals(events func(func(client.Event) bool)) {
-	for ev := range events {
-		e, ok := ev.(client.MessageChanged)
-		if !ok || e.Message.State != client.Rejected {
-			continue
-		}
-		b.mu.Lock()
-		delete(b.begun, e.Message.ID)
-		b.refused++
-		b.release()
-		b.mu.Unlock()
-	}
-}
-
-// pipelined posts to the rooms from several goroutines with a window of posts
-// under way, then waits for the rest.
-func (b *bench) pipelined(ctx context.Context, targets []target) (Throughput, error) {
-	b.reset(b.pace.window)
-	for range b.pace.window {
-		b.arrived <- struct{}{}
-	}
-	began := time.Now()
-	posting, cancel := context.WithDeadline(ctx, began.Add(b.pace.posting))
-	defer cancel()
-	posted, err := b.flood(ctx, posting, targets)
-	if err != nil {
-		return Throughput{}, err
-	}
-	b.drain(ctx, posted)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	t := Throughput{Rooms: len(targets), Senders: min(len(targets), manySenders), Posted: posted, Delivered: b.delivered, Rejected: b.refused, Latency: latency(b.hist)}
-	if b.delivered > 0 {
-		t.Seconds = b.last.Sub(began).Seconds()
-		t.PerSecond = float64(b.delivered) / t.Seconds
-	}
-	return t, ctx.Err()
-}
-
-// flood posts until the time for posting is over and returns how many.
-func (b *bench) flood(ctx, posting context.Context, targets []target) (int, error) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var first error
-	total := 0
-	for i := range max(b.pace.writers, len(targets)) {
-		wg.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-posting.Done():
-					return
-				case <-b.arrived:
-				}
-				err := b.post(ctx, targets[i%len(targets)], n*1000+i)
-				mu.Lock()
-				if err != nil {
-					if first == nil {
-						first = err
-					}
-					mu.Unlock()
-					return
-				}
-				total++
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	return total, first
-}
-
-// drain waits until everything posted has arrived or was refused, or the time
-// for it is up.
-func (b *bench) drain(ctx context.Context, posted int) {
-	end := time.NewTimer(b.pace.drain)
-	defer end.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		b.mu.Lock()
-		done := b.delivered+b.refused >= posted
-		b.mu.Unlock()
-		if done {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-end.C:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }

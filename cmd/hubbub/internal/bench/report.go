@@ -1,11 +1,12 @@
-// Package bench measures what a person at one provider waits for: the time from
-// a post by a client at b, through the hub a, until a client at c has it, and
-// how many such posts go through at once.
+// Package bench measures what Hubbub does: how long a post by a client at b takes
+// through the hub a until a client at c has it, how many go through at once, and
+// what a large room, an absence, idle clients and a crash cost.
 //
-// The providers are child processes as in package devenv, every write is
-// durable wherever it passes, and both clients are real ones that keep their
-// state on disk. Everything shares the machine it runs on: the figures are for
-// comparing versions on one machine, not machines or products.
+// The providers are child processes as in package devenv, and every write is
+// durable wherever it passes. The clients are those of package load, which are
+// real members of real groups but keep nothing on disk, or those of the SDK.
+// Everything shares the machine it runs on: the figures are for comparing
+// versions on one machine, not machines or products.
 package bench
 
 import (
@@ -28,40 +29,79 @@ type Latency struct {
 	Max   float64 `json:"max_ms"`
 }
 
-// Throughput is what went through while posts were pipelined.
-type Throughput struct {
-	Rooms     int     `json:"rooms"`
-	Senders   int     `json:"senders"`   // clients that posted
-	Posted    int     `json:"posted"`    // messages handed to the sender's client
-	Delivered int     `json:"delivered"` // of them, seen by the receiver's client
-	Rejected  int     `json:"rejected"`  // of them, refused by the hub
-	Seconds   float64 `json:"seconds"`   // first post to last delivery
-	PerSecond float64 `json:"per_second"`
-	Latency   Latency `json:"latency"`
+// Head is what every report begins with.
+type Head struct {
+	Scenario  string  `json:"scenario"`
+	Clients   string  `json:"clients"` // load or sdk
+	Quick     bool    `json:"quick"`
+	Providers int     `json:"providers"`
+	Durable   bool    `json:"durable"`
+	Seconds   float64 `json:"seconds"` // the whole run, set-up included
+	CPUs      int     `json:"cpus"`
+	Go        string  `json:"go"`
+	Platform  string  `json:"platform"`
 }
 
-// Report is the outcome of a run.
-type Report struct {
-	Quick        bool         `json:"quick"`
-	MessageBytes int          `json:"message_bytes"`
-	Providers    int          `json:"providers"`
-	Durable      bool         `json:"durable"`
-	Single       Latency      `json:"one_at_a_time"`
-	Pipelined    []Throughput `json:"pipelined"`
-	Seconds      float64      `json:"seconds"`
-	CPUs         int          `json:"cpus"`
-	Go           string       `json:"go"`
-	Platform     string       `json:"platform"`
-}
-
-func newReport(quick bool) *Report {
-	return &Report{Quick: quick, MessageBytes: messageBytes, Providers: providers, Durable: true,
+func newHead(scenario string, o Options) Head {
+	return Head{Scenario: scenario, Clients: o.clients(), Quick: o.Quick, Providers: providers, Durable: true,
 		CPUs: runtime.NumCPU(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+}
+
+func (h Head) print(w io.Writer, what string) {
+	fmt.Fprintf(w, "%s\n%s clients, %d-byte messages, all durable; %d CPUs, %s, %s\n\n", what, h.Clients, messageBytes, h.CPUs, h.Platform, h.Go)
+}
+
+// Part is one measurement of posts.
+type Part struct {
+	Name      string  `json:"name"`
+	Rooms     int     `json:"rooms"`
+	Senders   int     `json:"senders"`          // clients that posted
+	Window    int     `json:"window,omitempty"` // posts under way at once; with load clients, of each sender
+	Rate      float64 `json:"rate,omitempty"`   // open loop: posts/s that were asked for
+	Posted    int     `json:"posted"`           // messages handed to the sender's provider
+	Delivered int     `json:"delivered"`        // of them, received by the receiver
+	Rejected  int     `json:"rejected"`         // of them, refused by the hub
+	Seconds   float64 `json:"seconds"`          // first post to last delivery
+	PerSecond float64 `json:"per_second"`
+	// Latency runs from the post, or with a rate from when it was due.
+	Latency   Latency `json:"latency"`
+	Processes []Usage `json:"processes"`
+}
+
+// Names of parts; compare finds them by name.
+const partSingle = "one at a time"
+
+func partName(rooms int) string {
+	if rooms == 1 {
+		return "one room"
+	}
+	return fmt.Sprintf("%d rooms", rooms)
+}
+
+// done fills in what is known at the end.
+func (p *Part) done(delivered int, began, last time.Time, h *hdr.Histogram) {
+	p.Delivered, p.Latency = delivered, latency(h)
+	if delivered > 0 {
+		p.Seconds = last.Sub(began).Seconds()
+		p.PerSecond = float64(delivered) / p.Seconds
+	}
+}
+
+// PostReport is the outcome of Post.
+type PostReport struct {
+	Head
+	MessageBytes int    `json:"message_bytes"`
+	Parts        []Part `json:"parts"`
 }
 
 // newHistogram counts microseconds up to five minutes with three digits.
 func newHistogram() *hdr.Histogram {
 	return hdr.New(1, (5 * time.Minute).Microseconds(), 3)
+}
+
+// record counts a duration; what lies outside the scale counts as its end.
+func record(h *hdr.Histogram, d time.Duration) {
+	h.RecordValue(min(max(1, d.Microseconds()), h.HighestTrackableValue()))
 }
 
 func latency(h *hdr.Histogram) Latency {
@@ -70,26 +110,44 @@ func latency(h *hdr.Histogram) Latency {
 }
 
 // Print writes the report as tables.
-func (r *Report) Print(w io.Writer) error {
-	fmt.Fprintf(w, "post from b through hub a until c has it; %d-byte messages, all durable; %d CPUs, %s, %s\n\n",
-		r.MessageBytes, r.CPUs, r.Platform, r.Go)
-	rows := [][]string{row("one at a time", "1", "1", r.Single, "")}
-	for _, t := range r.Pipelined {
-		rows = append(rows, row("pipelined", fmt.Sprint(t.Rooms), fmt.Sprint(t.Senders), t.Latency, fmt.Sprintf("%.0f", t.PerSecond)))
+func (r *PostReport) Print(w io.Writer) error {
+	r.print(w, "post from b through hub a until c has it")
+	var rows [][]string
+	for _, p := range r.Parts {
+		asked := ""
+		if p.Rate > 0 {
+			asked = fmt.Sprintf("%.0f", p.Rate)
+		}
+		rows = append(rows, []string{p.Name, fmt.Sprint(p.Senders), fmt.Sprint(p.Delivered), ms(p.Latency.P50), ms(p.Latency.P95),
+			ms(p.Latency.P99), ms(p.Latency.Max), asked, fmt.Sprintf("%.0f", p.PerSecond)})
 	}
-	if err := term.Table(w, "", []string{"", "ROOMS", "SENDERS", "POSTS", "P50 ms", "P95 ms", "P99 ms", "MAX ms", "POSTS/s"}, rows); err != nil {
+	heading := []string{"", "SENDERS", "POSTS", "P50 ms", "P95 ms", "P99 ms", "MAX ms", "ASKED/s", "POSTS/s"}
+	if err := term.Table(w, "", heading, rows); err != nil {
 		return err
 	}
-	for _, t := range r.Pipelined {
-		if t.Delivered != t.Posted {
-			fmt.Fprintf(w, "%d rooms: %d of %d posts had not arrived when the time was up, %d were rejected\n",
-				t.Rooms, t.Posted-t.Delivered, t.Posted, t.Rejected)
+	for _, p := range r.Parts {
+		if p.Delivered != p.Posted {
+			fmt.Fprintf(w, "%s: %d of %d posts had not arrived when the time was up, %d were rejected\n",
+				p.Name, p.Posted-p.Delivered, p.Posted, p.Rejected)
 		}
 	}
-	return nil
+	fmt.Fprintln(w)
+	return r.printUsage(w)
 }
 
-func row(name, rooms, senders string, l Latency, rate string) []string {
-	ms := func(v float64) string { return fmt.Sprintf("%.1f", v) }
-	return []string{name, rooms, senders, fmt.Sprint(l.Count), ms(l.P50), ms(l.P95), ms(l.P99), ms(l.Max), rate}
+func (r *PostReport) printUsage(w io.Writer) error {
+	var rows [][]string
+	for _, p := range r.Parts {
+		for _, u := range p.Processes {
+			rows = append(rows, append([]string{p.Name}, u.row(p.Delivered)...))
+		}
+	}
+	return term.Table(w, "", append([]string{""}, usageHeading...), rows)
+}
+
+func ms(v float64) string {
+	if v < 10 {
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
 }

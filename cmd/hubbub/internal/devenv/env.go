@@ -20,6 +20,10 @@ type Options struct {
 	Dir       string
 	Providers int
 	Keep      bool // leave the directory behind
+	// Serve gives further arguments of a provider's hubbub serve; nil = none.
+	Serve func(Provider) []string
+	// Environ is added to the environment of every provider.
+	Environ []string
 }
 
 // Env is a running environment. Safe for concurrent use.
@@ -58,6 +62,10 @@ func New(o Options) (*Env, error) {
 	if err := e.prepare(exe, o.Providers); err != nil {
 		e.remove()
 		return nil, err
+	}
+	e.sup.environ = o.Environ
+	if o.Serve != nil {
+		e.sup.serve = o.Serve
 	}
 	return e, nil
 }

@@ -32,7 +32,9 @@ type supervisor struct {
 	exe string
 	// spawn runs functions on one thread that never ends: the kernel ties
 	// Pdeathsig to the thread that started the child, not to the process.
-	spawn chan func()
+	spawn   chan func()
+	serve   func(Provider) []string // further arguments
+	environ []string                // further variables
 
 	mu       sync.Mutex
 	children map[string]*child
@@ -47,7 +49,8 @@ type child struct {
 }
 
 func newSupervisor(exe string, providers []Provider) *supervisor {
-	s := &supervisor{exe: exe, spawn: make(chan func()), children: map[string]*child{}}
+	s := &supervisor{exe: exe, spawn: make(chan func()), children: map[string]*child{},
+		serve: func(Provider) []string { return nil }}
 	for _, p := range providers {
 		s.children[p.Name] = &child{p: p}
 	}
@@ -100,12 +103,12 @@ func (s *supervisor) start(ctx context.Context, name string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.exe, "serve", "--config", c.p.Config)
+	cmd := exec.Command(s.exe, append([]string{"serve", "--config", c.p.Config}, s.serve(c.p)...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// What is set for a provider elsewhere must not reach ours; how much they log may.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, "HUBBUB_") && !strings.HasPrefix(kv, "HUBBUB_LOG__")
-	})
+	}), s.environ...)
 	cmd.SysProcAttr = childAttr()
 	started := make(chan error)
 	s.spawn <- func() { started <- cmd.Start() }
