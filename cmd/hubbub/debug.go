@@ -17,7 +17,7 @@ const maxDecodeBytes = 16 << 20
 
 func (c *cli) debugCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "debug", Short: "look into what is on the wire"}
-	cmd.AddCommand(c.debugDecodeCmd())
+	cmd.AddCommand(c.debugDecodeCmd(), c.debugContentCmd())
 	cmd.AddCommand(c.debugMLSCmds()...)
 	return cmd
 }
