@@ -9,7 +9,7 @@ import (
 )
 
 func (t *readTx) Users() ([]mimi.UserURI, error) {
-	return list(t.s, func(row scanner) (u mimi.UserURI, err error) {
+	return list(t.s, func(row row) (u mimi.UserURI, err error) {
 		err = row.Scan(&u)
 		return u, err
 	}, "SELECT uri FROM users ORDER BY uri")
@@ -17,7 +17,7 @@ func (t *readTx) Users() ([]mimi.UserURI, error) {
 
 const selectClient = "SELECT uri, user_uri, token_hash, signature_key, certificates, created_at FROM clients "
 
-func scanClient(row scanner) (c store.Client, err error) {
+func scanClient(row row) (c store.Client, err error) {
 	var certificates []byte
 	var created int64
 	if err := row.Scan(&c.URI, &c.User, (*hash)(&c.TokenHash), &c.SignatureKey, &certificates, &created); err != nil {

@@ -40,7 +40,7 @@ func (t *readTx) dumpTable(out *strings.Builder, table string) error {
 	for i := range values {
 		into[i] = &values[i]
 	}
-	return t.s.each(func(row scanner) (bool, error) {
+	return t.s.each(func(row row) (bool, error) {
 		if err := row.Scan(into...); err != nil {
 			return false, err
 		}

@@ -11,7 +11,7 @@ import (
 
 const selectEntry = "SELECT seq, timestamp, kind, hash, message_hash, body FROM entries "
 
-func scanEntry(row scanner) (e store.Entry, err error) {
+func scanEntry(row row) (e store.Entry, err error) {
 	err = row.Scan(&e.Seq, &e.Timestamp, &e.Kind, (*hash)(&e.Hash), (*hash)(&e.MessageHash), &e.Body)
 	return e, err
 }
@@ -23,7 +23,7 @@ func (t *readTx) Entries(uri mimi.RoomURI, after uint64, limit, maxBytes int) ([
 	}
 	entries := []store.Entry{}
 	size := 0
-	err = t.s.each(func(row scanner) (bool, error) {
+	err = t.s.each(func(row row) (bool, error) {
 		e, err := scanEntry(row)
 		if size += len(e.Body); err != nil || len(entries) > 0 && size > maxBytes {
 			return false, err
@@ -129,7 +129,7 @@ func (t *tx) moveHead(id int64, a store.Append) error {
 const selectSpan = `SELECT r.uri, m.client, m.user_uri, m.after_seq, m.until_seq, m.acked
 	FROM memberships m JOIN rooms r ON r.id = m.room `
 
-func scanSpan(row scanner) (m store.Membership, err error) {
+func scanSpan(row row) (m store.Membership, err error) {
 	err = row.Scan(&m.Room, &m.Client, &m.User, &m.After, &m.Until, &m.Acked)
 	return m, err
 }

@@ -10,7 +10,7 @@ import (
 const selectFanout = `SELECT r.uri, f.peer, f.acked, f.sent, f.until_seq, f.parked
 	FROM fanouts f JOIN rooms r ON r.id = f.room `
 
-func scanFanout(row scanner) (f store.FanoutState, err error) {
+func scanFanout(row row) (f store.FanoutState, err error) {
 	err = row.Scan(&f.Room, &f.Peer, &f.Acked, &f.Sent, &f.Until, &f.Parked)
 	return f, err
 }
@@ -56,7 +56,7 @@ func (t *tx) ExtendFanout(uri mimi.RoomURI, peer mimi.Domain, acked, from, to ui
 const selectOutWelcome = `SELECT r.uri, w.seq, w.peer, w.body, w.snapshot
 	FROM out_welcomes w JOIN rooms r ON r.id = w.room WHERE r.uri = $1 AND w.peer = $2 `
 
-func scanOutWelcome(row scanner) (w store.OutWelcome, err error) {
+func scanOutWelcome(row row) (w store.OutWelcome, err error) {
 	err = row.Scan(&w.Room, &w.Seq, &w.Peer, &w.Body, &w.Snapshot)
 	return w, err
 }
@@ -100,7 +100,7 @@ func (t *tx) DeleteOutWelcomes(uri mimi.RoomURI, peer mimi.Domain, upTo uint64) 
 }
 
 func (t *readTx) InWelcomes(client mimi.ClientURI) ([]store.InWelcome, error) {
-	return list(t.s, func(row scanner) (w store.InWelcome, err error) {
+	return list(t.s, func(row row) (w store.InWelcome, err error) {
 		err = row.Scan(&w.Client, &w.Room, &w.Seq, &w.Body)
 		return w, err
 	}, `SELECT w.client, r.uri, w.seq, w.body FROM in_welcomes w JOIN rooms r ON r.id = w.room

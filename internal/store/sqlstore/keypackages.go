@@ -48,7 +48,7 @@ func (t *tx) PutKeyPackages(kps []store.KeyPackage) error {
 func (t *tx) ClaimKeyPackage(client mimi.ClientURI, now time.Time, by string,
 	accept func(store.KeyPackage) bool) (kp *store.KeyPackage, any bool, err error) {
 	var id int64
-	err = t.s.each(func(row scanner) (bool, error) {
+	err = t.s.each(func(row row) (bool, error) {
 		any = true
 		candidate, err := scanKeyPackage(row, &id)
 		if err != nil || !accept(candidate) {
@@ -73,7 +73,7 @@ func (t *tx) ClaimKeyPackage(client mimi.ClientURI, now time.Time, by string,
 	return kp, any, nil
 }
 
-func scanKeyPackage(row scanner, id *int64) (kp store.KeyPackage, err error) {
+func scanKeyPackage(row row, id *int64) (kp store.KeyPackage, err error) {
 	var from, until int64
 	err = row.Scan(id, &kp.Ref, &kp.Client, &kp.User, &kp.Suite, &from, &until, &kp.Body)
 	kp.NotBefore, kp.NotAfter = fromMillis(from), fromMillis(until)

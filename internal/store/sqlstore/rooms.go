@@ -12,7 +12,7 @@ import (
 const selectRoom = `SELECT r.uri, r.hub, r.head_seq, r.head_hash, r.start_seq, r.start_hash,
 	r.last_timestamp, r.epoch, r.frozen, s.state FROM rooms r JOIN room_states s ON s.room = r.id `
 
-func scanRoom(row scanner) (r store.RoomRecord, err error) {
+func scanRoom(row row) (r store.RoomRecord, err error) {
 	err = row.Scan(&r.URI, &r.Hub, &r.Head.Seq, (*hash)(&r.Head.Hash), &r.Start.Seq, (*hash)(&r.Start.Hash),
 		&r.LastTimestamp, (*word)(&r.Epoch), &r.Frozen, &r.State)
 	return r, err
@@ -48,7 +48,7 @@ func (t *readTx) Participants(uri mimi.RoomURI) ([]room.Participant, error) {
 	if err != nil || !known {
 		return nil, err
 	}
-	return list(t.s, func(row scanner) (p room.Participant, err error) {
+	return list(t.s, func(row row) (p room.Participant, err error) {
 		err = row.Scan(&p.User, &p.Role)
 		return p, err
 	}, "SELECT user_uri, role FROM participants WHERE room = $1 AND place >= 0 ORDER BY place", id)
@@ -59,7 +59,7 @@ func (t *readTx) History(uri mimi.RoomURI, from uint64) ([]room.Change, error) {
 	if err != nil || !known {
 		return nil, err
 	}
-	return list(t.s, func(row scanner) (c room.Change, err error) {
+	return list(t.s, func(row row) (c room.Change, err error) {
 		err = row.Scan(&c.Seq, &c.Timestamp, &c.Actor, &c.Action, &c.User, &c.Client, &c.Role)
 		return c, err
 	}, `SELECT seq, timestamp, actor, action, user_uri, client, role FROM changes
@@ -167,7 +167,7 @@ func (t *tx) putParticipants(id int64, participants []room.Participant) error {
 
 func (t *readTx) places(id int64) (map[mimi.UserURI]place, error) {
 	all := make(map[mimi.UserURI]place)
-	err := t.s.each(func(row scanner) (bool, error) {
+	err := t.s.each(func(row row) (bool, error) {
 		var user mimi.UserURI
 		var p place
 		err := row.Scan(&user, &p.role, &p.at)

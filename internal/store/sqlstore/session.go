@@ -2,9 +2,10 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 
 	"hubbub/internal/store"
 )
@@ -17,23 +18,34 @@ var errConstraint = errors.New("constraint violated")
 var background = context.Background()
 
 // session is one connection with its prepared statements. One goroutine at a
-// time uses it.
+// time uses it. It talks to the driver itself: what database/sql adds (a pool,
+// locks, conversions) costs as much as a short statement.
 type session struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	conn  driver.Conn
+	stmts map[string]*statement
+	args  []driver.NamedValue // of the statement that begins; used again
 }
 
-func newSession(ctx context.Context, db *sql.DB, pragmas []string) (*session, error) {
-	conn, err := db.Conn(ctx)
+// statement is a prepared query.
+type statement struct {
+	driver.Stmt
+	row []driver.Value // a row of its result; nil before the first
+	// busy: the row is in use by a query that has not ended.
+	busy bool
+}
+
+func newSession(d driver.Driver, source string, pragmas []string) (*session, error) {
+	conn, err := d.Open(source)
 	if err != nil {
 		return nil, err
 	}
+	s := &session{conn: conn, stmts: make(map[string]*statement)}
 	for _, p := range pragmas {
-		if _, err := conn.ExecContext(ctx, "PRAGMA "+p); err != nil {
+		if err := s.once("PRAGMA " + p); err != nil {
 			return nil, errors.Join(fmt.Errorf("pragma %s: %w", p, err), conn.Close())
 		}
 	}
-	return &session{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
+	return s, nil
 }
 
 func (s *session) close() error {
@@ -44,16 +56,28 @@ func (s *session) close() error {
 }
 
 // stmt prepares a query, once. The text must be one of a fixed set.
-func (s *session) stmt(query string) (*sql.Stmt, error) {
+func (s *session) stmt(query string) (*statement, error) {
 	if stmt := s.stmts[query]; stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := s.conn.PrepareContext(background, rebind(query))
+	prepared, err := s.conn.Prepare(rebind(query))
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", query, mapError(err))
 	}
+	stmt := &statement{Stmt: prepared}
 	s.stmts[query] = stmt
 	return stmt, nil
+}
+
+// once runs a statement that is not worth keeping, or that does its work while
+// it is prepared, as some pragmas do.
+func (s *session) once(query string) error {
+	prepared, err := s.conn.Prepare(query)
+	if err != nil {
+		return mapError(err)
+	}
+	_, err = s.run(&statement{Stmt: prepared}, nil)
+	return errors.Join(err, prepared.Close())
 }
 
 // exec runs a statement and returns the number of rows it changed.
@@ -62,53 +86,110 @@ func (s *session) exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := stmt.ExecContext(background, args...)
+	return s.run(stmt, args)
+}
+
+func (s *session) run(stmt *statement, args []any) (n int64, err error) {
+	var res driver.Result
+	s.bind(args)
+	if with, ok := stmt.Stmt.(driver.StmtExecContext); ok {
+		res, err = with.ExecContext(background, s.args)
+	} else {
+		//lint:ignore SA1019 what a driver has that wraps another one
+		res, err = stmt.Exec(values(s.args))
+	}
+	clear(s.args) // nothing of the caller's is kept
 	if err != nil {
 		return 0, mapError(err)
 	}
 	return res.RowsAffected()
 }
 
-// scanner is a *sql.Row or *sql.Rows.
-type scanner interface{ Scan(dest ...any) error }
+// bind makes arguments the driver's.
+func (s *session) bind(args []any) {
+	s.args = s.args[:0]
+	for i, v := range args {
+		if n, ok := v.(int); ok {
+			v = int64(n)
+		}
+		s.args = append(s.args, driver.NamedValue{Ordinal: i + 1, Value: v})
+	}
+}
+
+func values(args []driver.NamedValue) []driver.Value {
+	plain := make([]driver.Value, len(args))
+	for i := range args {
+		plain[i] = args[i].Value
+	}
+	return plain
+}
+
+func (s *session) query(stmt *statement, args []any) (rows driver.Rows, err error) {
+	s.bind(args)
+	if with, ok := stmt.Stmt.(driver.StmtQueryContext); ok {
+		rows, err = with.QueryContext(background, s.args)
+	} else {
+		//lint:ignore SA1019 what a driver has that wraps another one
+		rows, err = stmt.Query(values(s.args))
+	}
+	clear(s.args)
+	return rows, mapError(err)
+}
 
 // each calls fn for every row until fn returns false.
-func (s *session) each(fn func(scanner) (bool, error), query string, args ...any) (err error) {
+func (s *session) each(fn func(row) (bool, error), query string, args ...any) (err error) {
 	stmt, err := s.stmt(query)
 	if err != nil {
 		return err
 	}
-	rows, err := stmt.QueryContext(background, args...)
-	if err != nil {
-		return mapError(err)
+	if stmt.busy {
+		return fmt.Errorf("query inside itself: %q", query)
 	}
-	defer func() { err = errors.Join(err, mapError(rows.Close())) }()
-	for rows.Next() {
-		if more, err := fn(rows); err != nil || !more {
+	rows, err := s.query(stmt, args)
+	if err != nil {
+		return err
+	}
+	stmt.busy = true
+	defer func() {
+		stmt.busy = false
+		clear(stmt.row)
+		err = errors.Join(err, mapError(rows.Close()))
+	}()
+	if columns := rows.Columns(); stmt.row == nil { // some drivers want to be asked each time
+		stmt.row = make([]driver.Value, len(columns))
+	}
+	for {
+		switch err := rows.Next(stmt.row); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return mapError(err)
+		}
+		if more, err := fn(stmt.row); err != nil || !more {
 			return err
 		}
 	}
-	return mapError(rows.Err())
 }
 
-// one scans the only row of a query; store.ErrNotFound if there is none.
+// one scans the first row of a query; store.ErrNotFound if there is none.
 func (s *session) one(dest []any, query string, args ...any) error {
-	stmt, err := s.stmt(query)
-	if err != nil {
-		return err
-	}
-	err = stmt.QueryRowContext(background, args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
+	missing := true
+	err := s.each(func(r row) (bool, error) {
+		missing = false
+		// On to the end: a statement that writes must be run to it.
+		return true, r.Scan(dest...)
+	}, query, args...)
+	if err == nil && missing {
 		return store.ErrNotFound
 	}
-	return mapError(err)
+	return err
 }
 
 // list collects the rows of a query; never nil.
-func list[T any](s *session, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+func list[T any](s *session, scan func(row) (T, error), query string, args ...any) ([]T, error) {
 	all := []T{}
-	err := s.each(func(row scanner) (bool, error) {
-		v, err := scan(row)
+	err := s.each(func(r row) (bool, error) {
+		v, err := scan(r)
 		if err != nil {
 			return false, err
 		}

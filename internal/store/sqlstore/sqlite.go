@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	_ "modernc.org/sqlite" // the driver; docs/benchmarks.md says why this one
@@ -64,8 +65,25 @@ func dataSource(path string) string {
 }
 
 // rebind turns the $1 of our query text into SQLite's ?1: SQLite would number
-// a bare $1 by its first use.
-func rebind(query string) string { return strings.ReplaceAll(query, "$", "?") }
+// a bare $1 by its first use. Where parameters just follow each other a plain ?
+// says the same, and SQLite keeps no names, which the driver asks for one by
+// one and which SQLite finds by walking all of them.
+func rebind(query string) string {
+	var b strings.Builder
+	for n, rest := 1, query; ; n++ {
+		text, after, more := strings.Cut(rest, "$")
+		b.WriteString(text)
+		if !more {
+			return b.String()
+		}
+		digits := len(after) - len(strings.TrimLeft(after, "0123456789"))
+		if after[:digits] != strconv.Itoa(n) {
+			return strings.ReplaceAll(query, "$", "?")
+		}
+		b.WriteByte('?')
+		rest = after[digits:]
+	}
+}
 
 // Result codes of SQLite, https://sqlite.org/rescode.html.
 const (
@@ -101,9 +119,9 @@ func checkpoint(s *session, mode string) error {
 
 func walCheckpoint(s *session, mode string) (w walState, err error) {
 	failpoint.Hit("store.checkpoint ", mode)
-	err = s.conn.QueryRowContext(background, "PRAGMA wal_checkpoint("+mode+")").Scan(&w.busy, &w.frames, &w.done)
+	err = s.one([]any{&w.busy, &w.frames, &w.done}, "PRAGMA wal_checkpoint("+mode+")")
 	if err != nil {
-		return w, fmt.Errorf("checkpoint: %w", mapError(err))
+		return w, fmt.Errorf("checkpoint: %w", err)
 	}
 	failpoint.Hit("store.checkpointed ", mode)
 	return w, nil
@@ -119,11 +137,10 @@ func shrinkLog(s *session) error {
 }
 
 func setBusyTimeout(s *session, ms int) error {
-	_, err := s.conn.ExecContext(background, fmt.Sprintf("PRAGMA busy_timeout = %d", ms))
-	return err
+	return s.once(fmt.Sprintf("PRAGMA busy_timeout = %d", ms))
 }
 
-func scanName(row scanner) (name string, err error) {
+func scanName(row row) (name string, err error) {
 	err = row.Scan(&name)
 	return name, err
 }

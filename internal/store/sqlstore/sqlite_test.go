@@ -30,9 +30,9 @@ func TestPragmas(t *testing.T) {
 		{reader, "synchronous", "2"},
 		{reader, "trusted_schema", "0"},
 	} {
-		var got string
-		if err := c.session.one([]any{&got}, "PRAGMA "+c.pragma); err != nil || got != c.want {
-			t.Errorf("%s = %q, want %q (%v)", c.pragma, got, c.want, err)
+		var got any
+		if err := c.session.one([]any{&got}, "PRAGMA "+c.pragma); err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%s = %v, want %q (%v)", c.pragma, got, c.want, err)
 		}
 	}
 }
@@ -70,5 +70,19 @@ func TestShrinkLog(t *testing.T) {
 	}
 	if wal, err := walCheckpoint(s.writer.s, framesPending); err != nil || wal.frames != 0 {
 		t.Errorf("log not cut: %+v, %v", wal, err)
+	}
+}
+
+func TestRebind(t *testing.T) {
+	for query, want := range map[string]string{
+		"SELECT 1":                   "SELECT 1",
+		"WHERE a = $1 AND b = $2":    "WHERE a = ? AND b = ?",
+		"WHERE a = $1 AND b > $1":    "WHERE a = ?1 AND b > ?1",
+		"SELECT $2, $1":              "SELECT ?2, ?1",
+		"VALUES ($1,$2),($3,$4) end": "VALUES (?,?),(?,?) end",
+	} {
+		if got := rebind(query); got != want {
+			t.Errorf("%s became %s, want %s", query, got, want)
+		}
 	}
 }

@@ -36,7 +36,6 @@ type Store struct {
 	path   string // of the database file
 	lock   *os.File
 	file   os.FileInfo // the database file as it was opened
-	db     *sql.DB
 	writer *writer
 	idle   chan *session // readers not in use
 
@@ -74,36 +73,36 @@ func (s *Store) open(driver string) (err error) {
 	if err := createPrivate(s.path); err != nil {
 		return err
 	}
-	if s.db, err = sql.Open(driver, dataSource(s.path)); err != nil {
-		return err
-	}
-	s.db.SetMaxOpenConns(readers + 2) // the writer, and one to spare for the upgrade
-	ctx := context.Background()
-	failpoint.Hit("store.upgrade", "")
-	if err := upgrade(ctx, s.db); err != nil {
-		return err
-	}
-	failpoint.Hit("store.uptodate", "")
-	w, err := newSession(ctx, s.db, writerPragmas)
+	source := dataSource(s.path)
+	db, err := sql.Open(driver, source)
 	if err != nil {
 		return err
 	}
-	if err := checkpoint(w, truncate); err != nil {
+	defer db.Close() // the upgrade uses it, and sessions its driver
+	failpoint.Hit("store.upgrade", "")
+	if err := upgrade(context.Background(), db); err != nil {
 		return err
+	}
+	failpoint.Hit("store.uptodate", "")
+	w, err := newSession(db.Driver(), source, writerPragmas)
+	if err != nil {
+		return err
+	}
+	if s.writer, err = startWriter(s, w); err != nil {
+		return errors.Join(err, w.close())
 	}
 	if s.file, err = os.Stat(s.path); err != nil {
 		return err
 	}
 	s.idle = make(chan *session, readers)
 	for range readers {
-		r, err := newSession(ctx, s.db, readerPragmas)
+		r, err := newSession(db.Driver(), source, readerPragmas)
 		if err != nil {
 			return err
 		}
 		s.idle <- r
 	}
-	s.writer, err = startWriter(s, w)
-	return err
+	return nil
 }
 
 // createPrivate makes sure that only we can read the database: SQLite gives
@@ -151,17 +150,17 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	return errors.Join(s.writer.stop(), s.release())
+	return s.release()
 }
 
 // release gives back whatever of the store is open.
 func (s *Store) release() error {
 	var errs []error
-	if s.db != nil {
-		for len(s.idle) > 0 {
-			errs = append(errs, (<-s.idle).close())
-		}
-		errs = append(errs, s.db.Close())
+	if s.writer != nil {
+		errs = append(errs, s.writer.stop())
+	}
+	for len(s.idle) > 0 {
+		errs = append(errs, (<-s.idle).close())
 	}
 	// The lock goes last: whoever gets it next finds the database closed.
 	errs = append(errs, s.lock.Close())

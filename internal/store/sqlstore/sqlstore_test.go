@@ -35,3 +35,15 @@ func BenchmarkAppendAll(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkPosts(b *testing.B) {
+	for _, together := range []int{1, 8, 64} {
+		b.Run(fmt.Sprintf("together=%d", together), func(b *testing.B) { storetest.BenchmarkPosts(b, open, together) })
+	}
+}
+
+func BenchmarkRooms(b *testing.B) {
+	for _, together := range []int{1, 4} {
+		b.Run(fmt.Sprintf("rooms=50/together=%d", together), func(b *testing.B) { storetest.BenchmarkRooms(b, open, 50, together) })
+	}
+}

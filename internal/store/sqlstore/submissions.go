@@ -12,7 +12,7 @@ import (
 const selectSubmission = `SELECT id, client, txn, room, hub, kind, body, message_hash, state, enqueued_at,
 	accepted, seq, reason, detail, epoch, attempts, last_error, rev FROM submissions `
 
-func scanSubmission(row scanner) (s store.Submission, err error) {
+func scanSubmission(row row) (s store.Submission, err error) {
 	err = row.Scan(&s.ID, &s.Client, &s.Txn, &s.Room, &s.Hub, &s.Kind, &s.Body, (*hash)(&s.MessageHash),
 		&s.State, &s.EnqueuedAt, &s.Accepted, &s.Seq, &s.Reason, &s.Detail, (*word)(&s.Epoch),
 		&s.Attempts, &s.LastError, &s.Rev)
@@ -118,7 +118,7 @@ func (t *tx) DeleteSubmission(client mimi.ClientURI, txn string) error {
 // settle marks the submissions that an entry came from as posted. Nearly
 // always there is none, so it looks before it writes.
 func (t *tx) settle(uri mimi.RoomURI, e *store.Entry) error {
-	ids, err := list(t.s, func(row scanner) (id int64, err error) {
+	ids, err := list(t.s, func(row row) (id int64, err error) {
 		err = row.Scan(&id)
 		return id, err
 	}, "SELECT id FROM submissions WHERE message_hash = $1 AND state = 1 AND room = $2 ORDER BY id",

@@ -58,6 +58,9 @@ type writer struct {
 
 func startWriter(st *Store, s *session) (*writer, error) {
 	w := &writer{store: st, s: s, queue: make(chan *request, maxQueued), ended: make(chan struct{})}
+	if err := checkpoint(s, truncate); err != nil {
+		return nil, err
+	}
 	if err := w.ids.load(s); err != nil {
 		return nil, err
 	}

@@ -31,23 +31,22 @@ func BenchmarkAppend(b *testing.B, open Opener, rooms int) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	done := make(chan error, rooms)
-	b.ResetTimer()
-	for _, l := range logs {
-		go func() {
-			for left.Add(-1) >= 0 {
-				if err := l.append(s, benchBody); err != nil {
-					done <- err
-					return
+	measure(b, func() {
+		for _, l := range logs {
+			go func() {
+				for left.Add(-1) >= 0 {
+					if err := l.append(s, benchBody); err != nil {
+						done <- err
+						return
+					}
 				}
-			}
-			done <- nil
-		}()
-	}
-	for range logs {
-		must(b, <-done)
-	}
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+				done <- nil
+			}()
+		}
+		for range logs {
+			must(b, <-done)
+		}
+	})
 }
 
 // BenchmarkAppendAll measures durable appends of entries to one room, that many
@@ -60,17 +59,12 @@ func BenchmarkAppendAll(b *testing.B, open Opener, together int) {
 	defer s.Close()
 	l := newLog("mimi://a.localhost/r/bench")
 	must(b, l.create(s))
-	b.ResetTimer()
-	for left := b.N; left > 0; {
-		list := make([]store.Append, 0, together)
-		for range min(left, together) {
-			a := l.next(benchBody)
-			list = append(list, a)
-			l.took(a)
+	l.fill(b, s, 5000)
+	measure(b, func() {
+		for left := b.N; left > 0; {
+			list := l.batch(min(left, together))
+			left -= len(list)
+			must(b, s.Update(context.Background(), func(tx store.Tx) error { return tx.AppendAll(list) }))
 		}
-		left -= len(list)
-		must(b, s.Update(context.Background(), func(tx store.Tx) error { return tx.AppendAll(list) }))
-	}
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+	})
 }
