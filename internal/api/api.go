@@ -18,6 +18,7 @@ import (
 	"hubbub/client/clientpb"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 )
 
@@ -89,6 +90,9 @@ type Config struct {
 	// Limits bound what a user or a client may do; optional: none.
 	Limits   Limits
 	Notifier *Notifier
+	// Tails holds what became durable just now, so that streams need not read it
+	// from the store; optional. Store must be watched by it.
+	Tails *tail.Tails
 	// CredentialRoots are the DER certificates that clients' credentials
 	// chain to.
 	CredentialRoots [][]byte
@@ -101,11 +105,14 @@ type Config struct {
 	PingEvery time.Duration
 	// WriteTimeout is how long one frame may take to leave; optional: 10 s.
 	WriteTimeout time.Duration
+	// AckEvery is how long an ack may wait to be stored; optional: 1 s.
+	AckEvery time.Duration
 }
 
 // Server is the client API of one provider. It is safe for concurrent use.
 type Server struct {
 	Config
+	acks     *ledger
 	stopping chan struct{} // closed when Run ends
 }
 
@@ -129,7 +136,10 @@ func New(c Config) *Server {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = 10 * time.Second
 	}
-	return &Server{Config: c, stopping: make(chan struct{})}
+	if c.AckEvery == 0 {
+		c.AckEvery = time.Second
+	}
+	return &Server{Config: c, acks: newLedger(c.Store), stopping: make(chan struct{})}
 }
 
 // Handler serves ClientService and the sync stream.

@@ -21,6 +21,7 @@ import (
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/internal/store/sqlstore"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 )
 
@@ -55,6 +56,7 @@ type harness struct {
 }
 
 func newHarness(t *testing.T) *harness {
+	var st store.Store
 	st, err := sqlstore.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +64,8 @@ func newHarness(t *testing.T) *harness {
 	t.Cleanup(func() { st.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
+	tails := tail.New(1 << 20)
+	st = tail.Watch(st, tails)
 	h := &harness{T: t, store: st, ctx: ctx, heads: map[mimi.RoomURI]room.Pos{}, keys: map[mimi.ClientURI]ed25519.PrivateKey{}}
 	ca, err := identity.NewCA("api test")
 	h.ok(err)
@@ -69,7 +73,7 @@ func newHarness(t *testing.T) *harness {
 	h.ok(err)
 	issuer, err := identity.NewIssuer(domain, pair)
 	h.ok(err)
-	h.s = New(Config{Domain: domain, Store: st, Rooms: h, Creator: h, KeyPackages: h, Issuer: issuer, Notifier: NewNotifier(),
+	h.s = New(Config{Domain: domain, Store: st, Rooms: h, Creator: h, KeyPackages: h, Issuer: issuer, Notifier: NewNotifier(), Tails: tails, AckEvery: time.Millisecond,
 		Peer: func(mimi.Domain) PeerStatus { return PeerStatus{LastError: "no answer"} }})
 	run, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -206,20 +210,20 @@ func (h *harness) api(as mimi.ClientURI) clientpb.ClientServiceClient {
 		})))
 }
 
-// tail is a sync stream as a test reads it.
-type tail struct {
+// feed is a sync stream as a test reads it.
+type feed struct {
 	h    *harness
 	conn *websocket.Conn
 }
 
-func (h *harness) tail(as mimi.ClientURI) *tail {
+func (h *harness) tail(as mimi.ClientURI) *feed {
 	h.Helper()
 	conn, _, err := websocket.Dial(h.ctx, h.server.URL+clientpb.SyncPath, &websocket.DialOptions{
 		HTTPHeader: http.Header{"Authorization": {"Bearer " + string(as)}}, Subprotocols: []string{clientpb.SyncProtocol}})
 	h.ok(err)
 	h.Cleanup(func() { conn.CloseNow() })
 	conn.SetReadLimit(-1)
-	t := &tail{h, conn}
+	t := &feed{h, conn}
 	if hello := t.next(); hello != "hello "+string(as) {
 		h.Fatalf("first frame is %q", hello)
 	}
@@ -227,14 +231,14 @@ func (h *harness) tail(as mimi.ClientURI) *tail {
 }
 
 // next gives the next frame in a few words.
-func (t *tail) next() string {
+func (t *feed) next() string {
 	t.h.Helper()
 	s, err := t.read()
 	t.h.ok(err)
 	return s
 }
 
-func (t *tail) read() (string, error) {
+func (t *feed) read() (string, error) {
 	ctx, cancel := context.WithTimeout(t.h.ctx, patience)
 	defer cancel()
 	_, data, err := t.conn.Read(ctx)
@@ -269,7 +273,7 @@ func describe(f *clientpb.ServerFrame) string {
 }
 
 // want reads frames and compares.
-func (t *tail) want(frames ...string) {
+func (t *feed) want(frames ...string) {
 	t.h.Helper()
 	for _, want := range frames {
 		if got := t.next(); got != want {
@@ -280,7 +284,7 @@ func (t *tail) want(frames ...string) {
 
 // wantAmid is want for frames among which one, amid, may come at any place: it
 // is about another matter and rings its own bell.
-func (t *tail) wantAmid(amid string, frames ...string) {
+func (t *feed) wantAmid(amid string, frames ...string) {
 	t.h.Helper()
 	seen := false
 	for len(frames) > 0 || !seen {
@@ -296,12 +300,12 @@ func (t *tail) wantAmid(amid string, frames ...string) {
 	}
 }
 
-func (t *tail) ack(uri mimi.RoomURI, seq uint64) {
+func (t *feed) ack(uri mimi.RoomURI, seq uint64) {
 	t.h.Helper()
 	t.send(&clientpb.ClientFrame{Frame: &clientpb.ClientFrame_Ack{Ack: &clientpb.Ack{Room: string(uri), Seq: seq}}})
 }
 
-func (t *tail) send(f *clientpb.ClientFrame) {
+func (t *feed) send(f *clientpb.ClientFrame) {
 	t.h.Helper()
 	data, err := proto.Marshal(f)
 	t.h.ok(err)
@@ -309,7 +313,7 @@ func (t *tail) send(f *clientpb.ClientFrame) {
 }
 
 // closed expects the server to end the stream with a code.
-func (t *tail) closed(code websocket.StatusCode) {
+func (t *feed) closed(code websocket.StatusCode) {
 	t.h.Helper()
 	for {
 		_, err := t.read()

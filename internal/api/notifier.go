@@ -75,24 +75,29 @@ func (n *Notifier) takeWatched() []mimi.RoomURI {
 	return out
 }
 
-// subscribe registers the stream of a client. An older stream of the same
-// client is told to end.
-func (n *Notifier) subscribe(client mimi.ClientURI, user mimi.UserURI) *wakeup {
-	w := &wakeup{client: client, user: user, ready: make(chan struct{}, 1),
-		replaced: make(chan struct{}), ring: ring{all: true, dirty: map[mimi.RoomURI]struct{}{}}}
-	signal(w.ready)
+// subscribe registers the stream of a client. An older stream of the same client is
+// told to end.
+func (n *Notifier) subscribe(w *wakeup) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if old := n.streams[client]; old != nil {
-		close(old.replaced)
+	if old := n.streams[w.client]; old != nil {
+		go old.end(errReplaced)
 		n.drop(old)
 	}
-	n.streams[client] = w
-	if n.byUser[user] == nil {
-		n.byUser[user] = map[*wakeup]struct{}{}
+	n.streams[w.client] = w
+	if n.byUser[w.user] == nil {
+		n.byUser[w.user] = map[*wakeup]struct{}{}
 	}
-	n.byUser[user][w] = struct{}{}
-	return w
+	n.byUser[w.user][w] = struct{}{}
+}
+
+// endAll tells all streams to end, each on a goroutine of its own.
+func (n *Notifier) endAll(reason error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, w := range n.streams {
+		go w.end(reason)
+	}
 }
 
 // follow adds rooms whose changes the stream wants to hear of.
@@ -134,16 +139,18 @@ func (n *Notifier) drop(w *wakeup) {
 	}
 }
 
-// wakeup is one stream's bell: what has changed since the stream looked last.
+// wakeup is one stream's bell: what has changed since the stream looked last. When
+// it begins to ring it starts a sender, which ends when it is silent again.
 type wakeup struct {
-	client   mimi.ClientURI
-	user     mimi.UserURI
-	ready    chan struct{} // has a value if there is something to look at
-	replaced chan struct{} // closed when a newer stream of the client took over
+	client mimi.ClientURI
+	user   mimi.UserURI
+	pump   func()      // the sender
+	end    func(error) // ends the stream
 
 	rooms []mimi.RoomURI // owned by Notifier.mu
 
-	mu sync.Mutex
+	mu      sync.Mutex
+	pumping bool // a sender runs
 	ring
 }
 
@@ -158,32 +165,45 @@ func (r ring) empty() bool { return !r.all && !r.mine && len(r.dirty) == 0 }
 
 func (w *wakeup) add(room mimi.RoomURI) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dirty == nil {
+		w.dirty = map[mimi.RoomURI]struct{}{}
+	}
 	w.dirty[room] = struct{}{}
-	w.mu.Unlock()
-	signal(w.ready)
+	w.start()
 }
 
 func (w *wakeup) addMine() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.mine = true
-	w.mu.Unlock()
-	signal(w.ready)
+	w.start()
 }
 
 func (w *wakeup) addAll() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.all = true
-	w.mu.Unlock()
-	signal(w.ready)
+	w.start()
 }
 
-// take empties the bell.
-func (w *wakeup) take() ring {
+// start starts a sender unless one runs. w.mu is held.
+func (w *wakeup) start() {
+	if !w.pumping {
+		w.pumping = true
+		go w.pump()
+	}
+}
+
+// take empties the bell. false: it is silent, and the sender that asked is none any
+// more.
+func (w *wakeup) take() (ring, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.ring
-	w.ring = ring{dirty: map[mimi.RoomURI]struct{}{}}
-	return r
+	w.ring = ring{}
+	w.pumping = !r.empty()
+	return r, w.pumping
 }
 
 // signal rings a bell that may ring already.

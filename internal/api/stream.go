@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -13,7 +14,8 @@ import (
 	"hubbub/mimi"
 )
 
-// stream is one connected client.
+// stream is one connected client. It costs one goroutine while nothing happens,
+// the reader; a sender begins when the bell rings and ends when nothing is left.
 type stream struct {
 	s    *Server
 	c    *store.Client
@@ -21,10 +23,16 @@ type stream struct {
 	text bool // JSON text frames
 	many bool // several frames in one message
 	bell *wakeup
+	ping *time.Timer
+
+	ctx    context.Context // ends with the stream
+	cancel context.CancelFunc
+	ending sync.Once
 
 	// Owned by the sender.
 	rev      uint64          // submissions up to here have been shown
 	open     map[string]bool // those of them that are not settled
+	greeted  bool            // Hello has been sent
 	live     bool            // Live has been sent
 	rooms    map[mimi.RoomURI]*roomCursor
 	welcomed map[welcome]bool  // Welcomes sent on this connection
@@ -33,13 +41,10 @@ type stream struct {
 
 	mu      sync.Mutex
 	ackable map[mimi.RoomURI]uint64 // what has been sent and may be acked
-	acks    map[mimi.RoomURI]uint64 // not yet stored
-	settled []string                // submissions to forget
-	acked   chan struct{}           // has a value if acks or settled have
 }
 
 func newStream(s *Server, c *store.Client, conn *websocket.Conn) *stream {
-	return &stream{
+	st := &stream{
 		s: s, c: c, conn: conn,
 		text:     conn.Subprotocol() == clientpb.SyncJSON,
 		many:     conn.Subprotocol() == clientpb.SyncBatch,
@@ -47,9 +52,9 @@ func newStream(s *Server, c *store.Client, conn *websocket.Conn) *stream {
 		rooms:    map[mimi.RoomURI]*roomCursor{},
 		welcomed: map[welcome]bool{},
 		ackable:  map[mimi.RoomURI]uint64{},
-		acks:     map[mimi.RoomURI]uint64{},
-		acked:    make(chan struct{}, 1),
 	}
+	st.ctx, st.cancel = context.WithCancel(context.Background())
+	return st
 }
 
 type welcome struct {
@@ -64,72 +69,142 @@ type roomCursor struct {
 	shown  bool   // a RoomChanged has been sent, with:
 	in     bool
 	member bool
+	// atHead: when the store was last looked at the client was a member and had
+	// been sent all there was, an entry of this membership at least. What follows
+	// is for it as long as no entry changes who is a member.
+	atHead bool
 }
 
-// page is what one look at the store finds to send.
-type page struct {
-	frames []*clientpb.ServerFrame
-	reach  map[mimi.RoomURI]uint64   // acks up to here become possible
-	more   map[mimi.RoomURI]struct{} // rooms with more than fits a page
+func (st *stream) newPage() *page {
+	return &page{many: st.many, text: st.text, reach: map[mimi.RoomURI]uint64{}, more: map[mimi.RoomURI]struct{}{}}
 }
 
-// send pumps what the store holds to the client, then sleeps until the bell
-// rings. It never polls.
-func (st *stream) send(ctx context.Context) error {
-	hello := &clientpb.Hello{Client: string(st.c.URI), Provider: string(st.s.Domain),
-		PingIntervalMs: uint64(st.s.PingEvery.Milliseconds())}
-	if err := st.write(ctx, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Hello{Hello: hello}}); err != nil {
-		return err
+// pump sends what is new to the client until the bell has nothing more to say. The
+// bell starts it, one at a time. It never polls.
+func (st *stream) pump() {
+	if err := st.greet(); err != nil {
+		st.end(err)
+		return
 	}
 	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-st.bell.ready:
+		r, rang := st.bell.take()
+		if !rang {
+			return
 		}
-		for r := st.bell.take(); !r.empty(); {
-			p, err := st.look(ctx, r)
-			if err != nil {
-				return err
+		for !r.empty() {
+			p, err := st.next(r)
+			if err == nil {
+				err = st.deliver(p)
 			}
-			if err := st.deliver(ctx, p); err != nil {
-				return err
+			if err != nil {
+				st.end(err)
+				return // the bell stays with a sender that is no more: it is over
 			}
 			r = ring{dirty: p.more}
 		}
 		if !st.live {
 			st.live = true
-			if err := st.write(ctx, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Live{Live: &clientpb.Live{}}}); err != nil {
-				return err
+			if err := st.say(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Live{Live: &clientpb.Live{}}}); err != nil {
+				st.end(err)
+				return
 			}
 		}
 	}
 }
 
-func (st *stream) deliver(ctx context.Context, p *page) error {
+// greet says the first word.
+func (st *stream) greet() error {
+	if st.greeted {
+		return nil
+	}
+	st.greeted = true
+	hello := &clientpb.Hello{Client: string(st.c.URI), Provider: string(st.s.Domain),
+		PingIntervalMs: uint64(st.s.PingEvery.Milliseconds())}
+	return st.say(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Hello{Hello: hello}})
+}
+
+// say sends one frame.
+func (st *stream) say(f *clientpb.ServerFrame) error {
+	p := st.newPage()
+	p.add(f)
+	return st.deliver(p)
+}
+
+func (st *stream) deliver(p *page) error {
+	if p.err != nil {
+		return p.err
+	}
 	st.mu.Lock()
 	for room, seq := range p.reach { // before the write: an ack may be quicker
 		st.ackable[room] = max(st.ackable[room], seq)
 	}
 	st.mu.Unlock()
-	return st.write(ctx, p.frames...)
+	return st.write(p.messages)
+}
+
+// next collects what is new: from memory where that tells all, from the store for
+// the rest.
+func (st *stream) next(r ring) (*page, error) {
+	p := st.newPage()
+	if !r.all && !r.mine {
+		for uri := range r.dirty {
+			if st.quick(uri, p) {
+				delete(r.dirty, uri)
+			}
+		}
+		if r.empty() && len(st.open) == 0 { // an entry settles a submission
+			return p, nil
+		}
+	}
+	return p, st.look(r, p)
+}
+
+// quick adds what follows in a room if that can be told without the store: the
+// stream was at the head, and from there on nothing but the log has grown.
+func (st *stream) quick(uri mimi.RoomURI, p *page) bool {
+	c := st.rooms[uri]
+	if c == nil || !c.atHead || st.s.Tails == nil {
+		return false
+	}
+	list, known := st.s.Tails.After(uri, c.sent, pageEntries, fullPageBytes)
+	if !known {
+		return false
+	}
+	for _, e := range list {
+		if !e.Plain {
+			return false
+		}
+	}
+	if len(list) == 0 {
+		return true
+	}
+	p.shared(uri, list)
+	c.sent = list[len(list)-1].Seq
+	p.reach[uri] = c.sent
+	if len(list) == pageEntries {
+		p.more[uri] = struct{}{}
+	}
+	return true
 }
 
 // look collects, on one snapshot, what is new: rooms, then Welcomes and entries
 // in the order of each room, then where submissions stand.
-func (st *stream) look(ctx context.Context, r ring) (*page, error) {
-	p := &page{reach: map[mimi.RoomURI]uint64{}, more: map[mimi.RoomURI]struct{}{}}
-	err := st.s.Store.View(ctx, func(tx store.ReadTx) error {
+func (st *stream) look(r ring, p *page) error {
+	err := st.s.Store.View(st.ctx, func(tx store.ReadTx) error {
 		var err error
 		if r.all || r.mine {
-			if st.waiting, err = tx.InWelcomes(st.c.URI); err != nil {
+			if r.all, err = st.unsent(tx, r.all); err != nil {
 				return err
 			}
-			r.all = r.all || slices.ContainsFunc(st.waiting, func(w store.InWelcome) bool { return !st.welcomed[welcome{w.Room, w.Seq}] })
 		}
 		spans, err := st.spans(tx, r)
 		if err != nil {
 			return err
+		}
+		if !r.all && !r.mine && st.begins(spans) {
+			if _, err = st.unsent(tx, false); err != nil {
+				return err
+			}
 		}
 		if r.all {
 			if err := st.roomList(tx, spans, p); err != nil {
@@ -150,7 +225,24 @@ func (st *stream) look(ctx context.Context, r ring) (*page, error) {
 		p.more[room] = struct{}{}
 	}
 	st.followed = st.followed[:0]
-	return p, err
+	return err
+}
+
+// unsent reads the Welcomes that wait, and says whether one of them, or all, is
+// new to this stream.
+func (st *stream) unsent(tx store.ReadTx, all bool) (bool, error) {
+	var err error
+	st.waiting, err = tx.InWelcomes(st.c.URI)
+	return all || slices.ContainsFunc(st.waiting, func(w store.InWelcome) bool { return !st.welcomed[welcome{w.Room, w.Seq}] }), err
+}
+
+// begins says whether nothing of one of the open spans has been sent yet, so that
+// its Welcome may have to come before what is.
+func (st *stream) begins(spans []store.Membership) bool {
+	return slices.ContainsFunc(spans, func(m store.Membership) bool {
+		c := st.rooms[m.Room]
+		return m.Until == 0 && m.Acked <= m.After && (c == nil || c.sent <= m.After)
+	})
 }
 
 // spans are what the client may read of the rooms that rang: a client of many
@@ -204,7 +296,7 @@ func (st *stream) roomList(tx store.ReadTx, spans []store.Membership, p *page) e
 		if in {
 			f.Epoch, f.HeadSeq = r.Epoch, r.Head.Seq
 		}
-		p.frames = append(p.frames, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_RoomChanged{RoomChanged: f}})
+		p.add(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_RoomChanged{RoomChanged: f}})
 	}
 	return nil
 }
@@ -224,7 +316,7 @@ func (st *stream) welcomes(tx store.ReadTx, p *page, upTo uint64, wanted func(mi
 		st.welcomed[key] = true
 		st.cursor(w.Room)
 		f := &clientpb.Welcome{Room: string(w.Room), Seq: w.Seq, Body: w.Body, Hash: hashAt(tx, w.Room, w.Seq)}
-		p.frames = append(p.frames, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Welcome{Welcome: f}})
+		p.add(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Welcome{Welcome: f}})
 		p.reach[w.Room] = max(p.reach[w.Room], w.Seq)
 	}
 	st.waiting = rest
@@ -270,19 +362,19 @@ func (st *stream) entries(tx store.ReadTx, spans []store.Membership, r ring, p *
 
 func (st *stream) entriesOf(tx store.ReadTx, span store.Membership, p *page) error {
 	c := st.cursor(span.Room)
-	c.sent = max(c.sent, span.After, span.Acked)
+	c.sent, c.atHead = max(c.sent, span.After, span.Acked), false
 	if span.Until == 0 || c.sent < span.Until {
 		entries, err := tx.Entries(span.Room, c.sent, pageEntries, maxPageBytes)
 		if err != nil {
 			return err
 		}
 		size := 0
-		for _, e := range entries {
+		for i := range entries {
+			e := &entries[i]
 			if span.Until != 0 && e.Seq > span.Until {
 				break
 			}
-			p.frames = append(p.frames, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Entry{
-				Entry: &clientpb.RoomEntry{Room: string(span.Room), Entry: entryPB(e)}}})
+			p.entry(span.Room, e)
 			c.sent = e.Seq
 			size += len(e.Body)
 		}
@@ -294,9 +386,10 @@ func (st *stream) entriesOf(tx store.ReadTx, span store.Membership, p *page) err
 	}
 	if span.Until != 0 && span.Acked < span.Until && c.ended < span.Until && c.sent >= span.Until {
 		c.ended = span.Until
-		p.frames = append(p.frames, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Removed{
+		p.add(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Removed{
 			Removed: &clientpb.Removed{Room: string(span.Room), Seq: span.Until}}})
 	}
+	c.atHead = span.Until == 0 && c.sent > span.After
 	p.reach[span.Room] = max(p.reach[span.Room], c.sent)
 	return nil
 }
@@ -313,8 +406,7 @@ func (st *stream) submissions(tx store.ReadTx, p *page) error {
 		} else {
 			delete(st.open, sub.Txn)
 		}
-		p.frames = append(p.frames, &clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Submission{
-			Submission: st.s.submissionPB(sub)}})
+		p.add(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Submission{Submission: st.s.submissionPB(sub)}})
 	}
 	return nil
 }

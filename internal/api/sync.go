@@ -3,11 +3,9 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -15,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"hubbub/client/clientpb"
-	"hubbub/internal/store"
 	"hubbub/mimi"
 )
 
@@ -42,13 +39,17 @@ var (
 	errTooSlow  = &closing{closeTooSlow, "the client reads too slowly: reconnect, nothing is lost"}
 )
 
-// serveSync is the sync stream of one client. Three goroutines share it: the
-// sender, which owns all of stream but acks, the reader, and the pinger.
+// serveSync begins the sync stream of one client. It goes on after the request,
+// whose goroutine and buffers would weigh more than all the rest of an idle stream.
 func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) {
 	c, err := s.byToken(r.Context(), r.Header)
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "no valid token", http.StatusUnauthorized)
+		return
+	}
+	if err := s.acks.flushOf(r.Context(), c.URI); err != nil {
+		http.Error(w, "the provider cannot tell where to begin", http.StatusServiceUnavailable)
 		return
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
@@ -58,27 +59,33 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	conn.SetReadLimit(maxFrameBytes)
-	err = newStream(s, c, conn).run(r.Context())
-	s.Log.DebugContext(r.Context(), "sync stream ended", "error", err)
+	newStream(s, c, conn).begin()
 }
 
-// run serves until the first of its goroutines fails.
-func (st *stream) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer st.conn.CloseNow()
-	st.bell = st.s.Notifier.subscribe(st.c.URI, st.c.User)
-	defer st.s.Notifier.unsubscribe(st.bell)
-	var wg sync.WaitGroup
-	for _, part := range []func(context.Context) error{st.send, st.read, st.keep, st.storeAcks} {
-		wg.Go(func() {
-			err := part(ctx)
-			st.giveReason(err)
-			cancel(err)
-		})
+// begin sets a stream going.
+func (st *stream) begin() {
+	st.bell = &wakeup{client: st.c.URI, user: st.c.User, pump: st.pump, end: st.end}
+	st.ping = time.AfterFunc(st.s.PingEvery, st.keep)
+	st.s.Notifier.subscribe(st.bell)
+	st.bell.addAll()
+	select {
+	case <-st.s.stopping:
+		go st.end(errStopping)
+	default:
 	}
-	wg.Wait()
-	return context.Cause(ctx)
+	go func() { st.end(st.read()) }()
+}
+
+// end ends a stream for the reason given, once.
+func (st *stream) end(err error) {
+	st.ending.Do(func() {
+		st.s.Log.Debug("sync stream ended", "error", err)
+		st.ping.Stop()
+		st.s.Notifier.unsubscribe(st.bell)
+		st.giveReason(err)
+		st.cancel()
+		st.conn.CloseNow()
+	})
 }
 
 // giveReason tells the client why the stream ends. It must come before the
@@ -102,9 +109,9 @@ func isNet(err error) bool {
 }
 
 // read takes frames from the client.
-func (st *stream) read(ctx context.Context) error {
+func (st *stream) read() error {
 	for {
-		kind, data, err := st.conn.Read(ctx)
+		kind, data, err := st.conn.Read(st.ctx)
 		if err != nil {
 			return err
 		}
@@ -135,127 +142,61 @@ func (st *stream) read(ctx context.Context) error {
 }
 
 func (st *stream) take(f *clientpb.ClientFrame) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	switch f := f.Frame.(type) {
 	case *clientpb.ClientFrame_Ack:
 		room := mimi.RoomURI(f.Ack.GetRoom())
-		if reach, sent := st.ackable[room]; !sent || f.Ack.GetSeq() > reach {
+		st.mu.Lock()
+		reach, sent := st.ackable[room]
+		st.mu.Unlock()
+		if !sent || f.Ack.GetSeq() > reach {
 			return &closing{closeBadFrame, "ack of an entry that was not sent"}
 		}
-		st.acks[room] = max(st.acks[room], f.Ack.GetSeq())
+		st.s.acks.ack(st.c.URI, room, f.Ack.GetSeq())
 	case *clientpb.ClientFrame_AckSubmission:
 		if !validTxn(f.AckSubmission.GetTxn()) {
 			return &closing{closeBadFrame, "ack of a submission with a bad txn"}
 		}
-		if len(st.settled) >= maxAckBacklog {
-			return &closing{closeBadFrame, "too many acks at once"}
+		if st.s.acks.settle(st.c.URI, f.AckSubmission.GetTxn()) >= maxAckBacklog {
+			return st.s.acks.flush(st.ctx)
 		}
-		st.settled = append(st.settled, f.AckSubmission.GetTxn())
 	default:
 		return &closing{closeBadFrame, "empty client frame"}
 	}
-	signal(st.acked)
 	return nil
 }
 
-// storeAcks makes acks durable, many at a time.
-func (st *stream) storeAcks(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-st.acked:
-		}
-		st.mu.Lock()
-		acks, settled := st.acks, st.settled
-		st.acks, st.settled = map[mimi.RoomURI]uint64{}, nil
-		st.mu.Unlock()
-		err := st.s.Store.Update(ctx, func(tx store.Tx) error {
-			for room, seq := range acks {
-				if err := tx.Ack(st.c.URI, room, seq); err != nil && !errors.Is(err, store.ErrNotFound) {
-					return fmt.Errorf("storing ack: %w", err)
-				}
-			}
-			if err := tx.DeleteSubmissions(st.c.URI, settled); err != nil {
-				return fmt.Errorf("forgetting submissions: %w", err)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+// keep pings the client now and then, and ends the stream if it does not answer.
+func (st *stream) keep() {
+	ctx, cancel := context.WithTimeout(st.ctx, st.s.WriteTimeout)
+	defer cancel()
+	if err := st.conn.Ping(ctx); err != nil {
+		st.end(err)
+		return
+	}
+	if st.ctx.Err() == nil {
+		st.ping.Reset(st.s.PingEvery)
 	}
 }
 
-// keep pings the client, and ends the stream when it is replaced or the server
-// stops.
-func (st *stream) keep(ctx context.Context) error {
-	t := time.NewTicker(st.s.PingEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-st.bell.replaced:
-			return errReplaced
-		case <-st.s.stopping:
-			return errStopping
-		case <-t.C:
-		}
-		pctx, cancel := context.WithTimeout(ctx, st.s.WriteTimeout)
-		err := st.conn.Ping(pctx)
-		cancel()
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// maxMessageOut is the size at which a message of several frames is sent.
-const maxMessageOut = 256 << 10
-
-// write sends frames. A client that does not take them in time loses the
-// connection, not the frames: they are sent again after a reconnect, because they
-// were not acknowledged.
-func (st *stream) write(ctx context.Context, frames ...*clientpb.ServerFrame) error {
-	var message []byte
-	for i, f := range frames {
-		var err error
-		switch {
-		case st.many:
-			message, err = clientpb.AppendFrame(message, f)
-		case st.text:
-			message, err = protojson.Marshal(f)
-		default:
-			message, err = proto.Marshal(f)
-		}
-		if err != nil {
-			return fmt.Errorf("encoding frame: %w", err)
-		}
-		if st.many && i+1 < len(frames) && len(message) < maxMessageOut {
-			continue
-		}
-		if err := st.writeMessage(ctx, message); err != nil {
-			return err
-		}
-		message = message[:0]
-	}
-	return nil
-}
-
-func (st *stream) writeMessage(ctx context.Context, message []byte) error {
+// write sends messages. A client that does not take them in time loses the
+// connection, not what is in them: it is sent again after a reconnect, because it
+// was not acknowledged.
+func (st *stream) write(messages [][]byte) error {
 	kind := websocket.MessageBinary
 	if st.text {
 		kind = websocket.MessageText
 	}
-	wctx, cancel := context.WithTimeout(ctx, st.s.WriteTimeout)
-	defer cancel()
-	if err := st.conn.Write(wctx, kind, message); err != nil {
-		if wctx.Err() != nil && ctx.Err() == nil {
+	for _, m := range messages {
+		ctx, cancel := context.WithTimeout(st.ctx, st.s.WriteTimeout)
+		err := st.conn.Write(ctx, kind, m)
+		slow := ctx.Err() != nil && st.ctx.Err() == nil
+		cancel()
+		switch {
+		case err != nil && slow:
 			return errTooSlow
+		case err != nil:
+			return err
 		}
-		return err
 	}
 	return nil
 }

@@ -222,16 +222,16 @@ func TestStreamRefusesBadFrames(t *testing.T) {
 	h.room(attic, 1, []mimi.UserURI{eve}, h.client(eve, "phone"))
 	h.post(lobby, "one")
 	before := h.dump()
-	for name, send := range map[string]func(*tail){
-		"ack of what was not sent": func(s *tail) { s.ack(lobby, 2) },
-		"ack of the largest Seq":   func(s *tail) { s.ack(lobby, 1<<64-1) },
-		"ack of another's room":    func(s *tail) { s.ack(attic, 0) },
-		"empty frame":              func(s *tail) { s.send(&clientpb.ClientFrame{}) },
-		"bad txn": func(s *tail) {
+	for name, send := range map[string]func(*feed){
+		"ack of what was not sent": func(s *feed) { s.ack(lobby, 2) },
+		"ack of the largest Seq":   func(s *feed) { s.ack(lobby, 1<<64-1) },
+		"ack of another's room":    func(s *feed) { s.ack(attic, 0) },
+		"empty frame":              func(s *feed) { s.send(&clientpb.ClientFrame{}) },
+		"bad txn": func(s *feed) {
 			s.send(&clientpb.ClientFrame{Frame: &clientpb.ClientFrame_AckSubmission{AckSubmission: &clientpb.AckSubmission{Txn: "a\nb"}}})
 		},
-		"text frame": func(s *tail) { h.ok(s.conn.Write(h.ctx, websocket.MessageText, []byte("{}"))) },
-		"garbage":    func(s *tail) { h.ok(s.conn.Write(h.ctx, websocket.MessageBinary, []byte{0xff, 0xff})) },
+		"text frame": func(s *feed) { h.ok(s.conn.Write(h.ctx, websocket.MessageText, []byte("{}"))) },
+		"garbage":    func(s *feed) { h.ok(s.conn.Write(h.ctx, websocket.MessageBinary, []byte{0xff, 0xff})) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := h.tail(phone)

@@ -2,18 +2,30 @@ package api
 
 import (
 	"context"
+	"math"
+	"slices"
+	"sync"
 
 	"hubbub/internal/room"
 	"hubbub/internal/store"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 )
 
 // Run looks at the rooms the notifier was told of and wakes the streams of
 // users whose place in a room changed, among them clients that are in no group
-// yet and so do not listen to the room. It returns when ctx ends, and ends all
-// sync streams with it. It is called once.
+// yet and so do not listen to the room. It also stores what clients acknowledge. It
+// returns when ctx ends, and ends all sync streams with it. It is called once.
 func (s *Server) Run(ctx context.Context) {
-	defer close(s.stopping)
+	var acks sync.WaitGroup
+	acks.Go(func() {
+		s.acks.run(ctx, s.AckEvery, func(err error) { s.Log.ErrorContext(ctx, "storing what clients acknowledge", "error", err) })
+	})
+	defer acks.Wait()
+	defer func() {
+		close(s.stopping)
+		s.Notifier.endAll(errStopping)
+	}()
 	seen := map[mimi.RoomURI]uint64{} // history up to here has been looked at
 	for {
 		select {
@@ -27,8 +39,29 @@ func (s *Server) Run(ctx context.Context) {
 	}
 }
 
+// plain says whether all that a log has grown by since a place left its history as
+// it was, and where the log ends, if that can be told without the store.
+func (s *Server) plain(uri mimi.RoomURI, since uint64) (plain bool, last uint64) {
+	if s.Tails == nil {
+		return false, 0
+	}
+	list, known := s.Tails.After(uri, since, math.MaxInt, math.MaxInt)
+	if !known {
+		return false, s.Tails.Last(uri)
+	}
+	if len(list) == 0 {
+		return true, since
+	}
+	return !slices.ContainsFunc(list, func(e *tail.Entry) bool { return !e.Plain }), list[len(list)-1].Seq
+}
+
 func (s *Server) look(ctx context.Context, uri mimi.RoomURI, seen map[mimi.RoomURI]uint64) {
 	from, known := seen[uri]
+	plain, last := s.plain(uri, from)
+	if known && plain {
+		seen[uri] = last
+		return
+	}
 	if known {
 		from++
 	}
@@ -43,6 +76,7 @@ func (s *Server) look(ctx context.Context, uri mimi.RoomURI, seen map[mimi.RoomU
 		}
 		return
 	}
+	seen[uri] = max(seen[uri], last)
 	users := map[mimi.UserURI]struct{}{}
 	for _, c := range changes {
 		seen[uri] = max(seen[uri], c.Seq)

@@ -25,6 +25,7 @@ import (
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/internal/store/sqlstore"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 	"hubbub/mls"
 	"hubbub/mls/wire"
@@ -32,6 +33,9 @@ import (
 
 // suite is the cipher suite of the hub's own signatures.
 const suite = mls.SuiteX25519AES128SHA256Ed25519
+
+// tailBytes bounds the newest entries of busy rooms that are held in memory.
+const tailBytes = 32 << 20
 
 // Names in the data directory.
 const (
@@ -47,6 +51,7 @@ type Provider struct {
 
 	store      store.Store // guarded by heads
 	heads      *heads.File
+	tails      *tail.Tails
 	notifier   *api.Notifier
 	fanout     *fanout.Fanout
 	hub        *hub.Hub
@@ -88,7 +93,7 @@ func New(cfg Config, log *slog.Logger) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", err)
 	}
-	p := &Provider{cfg: cfg, log: log, store: st}
+	p := &Provider{cfg: cfg, log: log, store: st, tails: tail.New(tailBytes)}
 	p.retract() // what a killed process left
 	if err := p.build(); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -192,7 +197,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
 	p.api = api.New(api.Config{
 		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs,
-		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, CredentialRoots: k.userRoots, HubSender: sender,
+		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})
 	p.apiTLS = k.api

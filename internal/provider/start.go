@@ -10,6 +10,7 @@ import (
 	"hubbub/internal/fsck"
 	"hubbub/internal/heads"
 	"hubbub/internal/store"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 )
 
@@ -30,7 +31,7 @@ func (p *Provider) checkStart() (err error) {
 		p.log.Warn("part of the file of heads could not be read", "file", p.cfg.HeadsFile, "lines", n)
 	}
 	st := p.store
-	p.store = heads.Guard(st, p.heads)
+	p.store = tail.Watch(heads.Guard(st, p.heads), p.tails)
 	ctx := context.Background()
 	var losses []heads.Loss
 	var rooms []store.RoomRecord

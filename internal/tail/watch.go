@@ -1,0 +1,86 @@
+package tail
+
+import (
+	"context"
+
+	"hubbub/internal/room"
+	"hubbub/internal/store"
+	"hubbub/mimi"
+)
+
+// Watch gives a store whose new entries are in t by the time Update returns.
+func Watch(s store.Store, t *Tails) store.Store { return &watched{s, t} }
+
+type watched struct {
+	store.Store
+	tails *Tails
+}
+
+func (w *watched) Update(ctx context.Context, fn func(store.Tx) error) error {
+	var tx observed
+	err := w.Store.Update(ctx, func(inner store.Tx) error {
+		tx = observed{Tx: inner}
+		return fn(&tx)
+	})
+	if err != nil {
+		return err
+	}
+	for _, do := range tx.made {
+		if do.entries == nil {
+			w.tails.forget(do.uri)
+		} else {
+			w.tails.add(do.uri, do.entries)
+		}
+	}
+	return nil
+}
+
+// observed sees the verbs by which logs begin and grow.
+type observed struct {
+	store.Tx
+	made []made
+}
+
+// made is what one verb did to a log: entries that follow each other, none if it
+// began.
+type made struct {
+	uri     mimi.RoomURI
+	entries []*Entry
+}
+
+func (t *observed) CreateRoom(r store.RoomRecord, changes []room.Change, participants []room.Participant, joined []store.Membership) error {
+	err := t.Tx.CreateRoom(r, changes, participants, joined)
+	if err == nil {
+		t.made = append(t.made, made{uri: r.URI})
+	}
+	return err
+}
+
+func (t *observed) Append(a store.Append) error {
+	err := t.Tx.Append(a)
+	if err == nil {
+		t.made = append(t.made, made{a.Room, entriesOf([]store.Append{a})})
+	}
+	return err
+}
+
+func (t *observed) AppendAll(list []store.Append) error {
+	err := t.Tx.AppendAll(list)
+	if err == nil && len(list) > 0 {
+		t.made = append(t.made, made{list[0].Room, entriesOf(list)})
+	}
+	return err
+}
+
+func entriesOf(list []store.Append) []*Entry {
+	entries := make([]Entry, len(list)) // together: they come and go together
+	out := make([]*Entry, len(list))
+	for i := range list {
+		a := &list[i]
+		entries[i].Entry = a.Entry
+		entries[i].Plain = a.Entry.Kind == room.KindApplication && a.State == nil && a.Participants == nil &&
+			len(a.Changes)+len(a.Joined)+len(a.Left) == 0
+		out[i] = &entries[i]
+	}
+	return out
+}
