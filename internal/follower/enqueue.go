@@ -30,8 +30,8 @@ func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submi
 		if err := checkOwner(tx, s, sender); err != nil {
 			return err
 		}
-		if stored, err = tx.Enqueue(s); err == nil && stored.State == store.Queued && stored.Accepted == 0 {
-			f.outbox.insert(stored, false)
+		if stored, err = tx.Enqueue(s); err == nil {
+			f.outbox.insert(stored)
 		}
 		return err
 	})
@@ -74,23 +74,20 @@ func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]s
 			}
 		}
 		if stored, err = tx.EnqueueAll(list); err == nil {
-			f.outbox.insertAll(stored, false)
+			f.outbox.insert(stored...)
 		}
 		return err
 	})
 	if errors.Is(err, store.ErrUnknownOutcome) {
-		for i := range stored {
-			err = f.settle(ctx, list[i], &stored[i], err)
+		for i, s := range stored {
+			f.settle(ctx, list[i], &s, err)
 		}
 		return nil, err // asked again, one by one, the client gets what is stored
 	}
+	f.outbox.settle(err == nil, stored...)
 	if err != nil {
-		for _, s := range stored {
-			f.outbox.settle(s, false)
-		}
 		return nil, err
 	}
-	f.outbox.insertAll(stored, true)
 	f.cfg.WakeClient(list[0].Client)
 	return stored, nil
 }
@@ -111,9 +108,7 @@ func (f *Follower) settle(ctx context.Context, s store.Submission, stored *store
 			*stored, err = *row, nil
 		}
 	}
-	if stored.State == store.Queued && stored.Accepted == 0 {
-		f.outbox.settle(*stored, err == nil)
-	}
+	f.outbox.settle(err == nil, *stored)
 	return err
 }
 

@@ -54,7 +54,6 @@ type Config struct {
 	Now        func() time.Time     // [time.Now]
 	Log        *slog.Logger         // [discard]
 
-	MaxInFlight int            // submissions under way at once [64]
 	MaxRefusals int            // 4xx answers before a submission is given up [3]
 	Retention   time.Duration  // how long an unanswered submission is repeated [30 days]
 	Jitter      backoff.Jitter // [full jitter]
@@ -86,9 +85,6 @@ func New(cfg Config) *Follower {
 	if cfg.WakeClient == nil {
 		cfg.WakeClient = func(mimi.ClientURI) {}
 	}
-	if cfg.MaxInFlight == 0 {
-		cfg.MaxInFlight = 64
-	}
 	if cfg.MaxRefusals == 0 {
 		cfg.MaxRefusals = 3
 	}
@@ -101,8 +97,7 @@ func New(cfg Config) *Follower {
 		rooms:    map[mimi.RoomURI]*replica{},
 		catching: newCatchUps(),
 	}
-	f.outbox = &outbox{f: f, slots: make(chan struct{}, cfg.MaxInFlight), lanes: map[laneKey]*lane{},
-		single: map[mimi.Domain]time.Time{}, awaited: map[[32]byte]awaited{}}
+	f.outbox = newOutbox(f)
 	return f
 }
 
