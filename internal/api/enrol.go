@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -49,18 +51,12 @@ func (s clientService) Enrol(ctx context.Context, req *connect.Request[clientpb.
 	} else if old != nil {
 		return enrolResponse(old), nil
 	}
-	now := s.Now()
-	c.CreatedAt = now
-	c.Certificates, err = s.Issuer.IssueClient(c.User, c.URI, c.SignatureKey, now.Add(credentialLifetime))
+	done, err := s.Limits.enrol(c.User, host(req.Peer().Addr))
 	if err != nil {
 		return nil, s.fromRole(ctx, err, "")
 	}
-	err = s.Store.Update(ctx, func(tx store.Tx) error {
-		if err := tx.Enrol(codeHash, *c, now); err != nil {
-			return err
-		}
-		return tx.Audit(now, string(c.URI), "enrol", "")
-	})
+	err = s.enrol(ctx, c, codeHash)
+	done(errors.Is(err, store.ErrNotFound))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, refuse(connect.CodePermissionDenied, clientpb.Reason_REASON_CODE_REFUSED,
@@ -72,6 +68,40 @@ func (s clientService) Enrol(ctx context.Context, req *connect.Request[clientpb.
 		return nil, s.fromRole(ctx, err, "")
 	}
 	return enrolResponse(c), nil
+}
+
+// host is the address without its port.
+func host(addr string) string {
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return addr
+}
+
+// enrol certifies a client and spends its code. ErrNotFound says that the code is
+// not good. Whether the user has too many devices it says to holders of a good
+// code only, who may try again with it once there is room.
+func (s clientService) enrol(ctx context.Context, c *store.Client, codeHash [32]byte) (err error) {
+	now := s.Now()
+	c.CreatedAt = now
+	c.Certificates, err = s.Issuer.IssueClient(c.User, c.URI, c.SignatureKey, now.Add(credentialLifetime))
+	if err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.Enrol(codeHash, *c, now); err != nil {
+			return err
+		}
+		devices, err := tx.ClientsOfUser(c.User)
+		if err != nil {
+			return err
+		}
+		if n := s.Limits.Devices; n > 0 && len(devices) > n {
+			return refuse(connect.CodeResourceExhausted, clientpb.Reason_REASON_QUOTA,
+				fmt.Sprintf("the user has %d devices, which is the limit", n), "ask the operator; the code is still good")
+		}
+		return tx.Audit(now, string(c.URI), "enrol", "")
+	})
 }
 
 func enrolResponse(c *store.Client) *connect.Response[clientpb.EnrolResponse] {

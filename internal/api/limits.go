@@ -15,6 +15,11 @@ type Limits struct {
 	Claims *peer.Limits[mimi.UserURI]   // claims of KeyPackages
 	// ClaimsOfTarget are those of one user for one other.
 	ClaimsOfTarget *peer.Limits[Claim]
+	// EnrolmentsOfUser and EnrolmentsFrom count enrolments that fail, by user and
+	// by the address they come from.
+	EnrolmentsOfUser *peer.Limits[mimi.UserURI]
+	EnrolmentsFrom   *peer.Limits[string]
+	Devices          int // of one user; 0 = no limit
 }
 
 // Claim is who asks for whose KeyPackages.
@@ -29,6 +34,25 @@ func (l *Limits) claim(by, target mimi.UserURI) error {
 		return p
 	}
 	return nil
+}
+
+// enrol counts an attempt to enrol. It costs nothing if failed is false in the
+// end, so that only failures count; taken beforehand, many attempts at once are as
+// many.
+func (l *Limits) enrol(user mimi.UserURI, from string) (done func(failed bool), err error) {
+	if p := l.EnrolmentsFrom.Take(from, 1); p != nil {
+		return nil, p
+	}
+	if p := l.EnrolmentsOfUser.Take(user, 1); p != nil {
+		l.EnrolmentsFrom.Return(from, 1)
+		return nil, p
+	}
+	return func(failed bool) {
+		if !failed {
+			l.EnrolmentsFrom.Return(from, 1)
+			l.EnrolmentsOfUser.Return(user, 1)
+		}
+	}, nil
 }
 
 // Limits of the API, told to clients by GetProvider.

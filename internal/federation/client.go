@@ -25,6 +25,9 @@ const (
 	headerTimeout  = 10 * time.Second
 	requestTimeout = 30 * time.Second
 	maxAnswerBytes = 8 * mib
+	// maxAsking is how many requests to one peer are under way at once, below what
+	// a provider lets run and wait by default. Others wait here.
+	maxAsking = 60
 )
 
 // ErrUnreachable is wrapped when a peer could not be reached or its answer did
@@ -77,6 +80,7 @@ type peer struct {
 	domain    mimi.Domain
 	transport *http.Transport
 	directory directoryCache
+	asking    chan struct{} // one per request under way
 }
 
 // NewClient makes a client; Close releases its connections.
@@ -214,6 +218,12 @@ func (c *Client) do(ctx context.Context, to mimi.Domain, out outgoing) (int, []b
 	ctx, cancel := context.WithTimeout(withDialBudget(ctx), requestTimeout)
 	defer cancel()
 	p := c.peer(to)
+	select {
+	case p.asking <- struct{}{}:
+		defer func() { <-p.asking }()
+	case <-ctx.Done():
+		return 0, nil, fmt.Errorf("%w: %s: too many requests wait for it: %w", ErrUnreachable, to, ctx.Err())
+	}
 	url, err := c.endpointURL(ctx, p, out)
 	if err != nil {
 		return 0, nil, err

@@ -69,6 +69,9 @@ type ServerConfig struct {
 	// Limit, if not nil, refuses requests of a peer that sends too many, before
 	// anything of them is read.
 	Limit func(mimi.Domain) error
+	// Enter, if not nil, waits until a request of a peer may run; leave is called
+	// when it has.
+	Enter func(ctx context.Context, peer mimi.Domain) (leave func(), err error)
 	// Delivery, if not nil, answers x-delivery with a mimi.DeliveryReport.
 	Delivery func(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI) ([]byte, error)
 	// Observed, if not nil, hears how each request of a proven sender went, and
@@ -244,6 +247,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer mimi.Domain)
 	}
 	if err := checkMethod(w, r, ep.method); err != nil {
 		return nil, 0, err
+	}
+	if s.cfg.Enter != nil {
+		leave, err := s.cfg.Enter(r.Context(), peer)
+		if err != nil {
+			return nil, 0, err
+		}
+		defer leave()
 	}
 	var err error
 	c := &call{req: r, peer: peer, w: w}

@@ -32,7 +32,7 @@ func (c *Client) peer(domain mimi.Domain) *peer {
 			old.transport.CloseIdleConnections()
 			delete(c.peers, d)
 		}
-		p = &peer{domain: domain, transport: c.newTransport(domain)}
+		p = &peer{domain: domain, transport: c.newTransport(domain), asking: make(chan struct{}, maxAsking)}
 		p.directory.fetch = make(chan struct{}, 1)
 		c.peers[domain] = p
 	}

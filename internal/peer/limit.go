@@ -68,6 +68,18 @@ func (l *Limits[K]) Take(key K, n int) *mimi.Problem {
 	return p
 }
 
+// Return puts n back that were taken for something that turned out not to count.
+func (l *Limits[K]) Return(key K, n int) {
+	if l == nil || n <= 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.buckets[key]; b != nil {
+		b.AllowN(l.now(), -n) // never above the burst: the bucket overflows
+	}
+}
+
 // sweep makes place for one bucket. mu is held.
 func (l *Limits[K]) sweep(now time.Time) {
 	if len(l.buckets) < maxBuckets {

@@ -105,6 +105,19 @@ func TestLimits(t *testing.T) {
 	if p := l.Take("z", 4); p == nil || p.RetryAfter != 3*time.Second {
 		t.Errorf("more than the burst: %+v", p)
 	}
+	l.Return("z", 2)
+	l.Return("nobody", 2)
+	if p := l.Take("y", 1); p != nil || l.Take("y", 1) == nil {
+		t.Error("y has one back after a second")
+	}
+	l.Return("y", 1)
+	if p := l.Take("y", 1); p != nil {
+		t.Errorf("what was returned is not there: %v", p)
+	}
+	l.Return("y", 100)
+	if p := l.Take("y", 3); p != nil || l.Take("y", 1) == nil {
+		t.Error("a bucket holds no more than the burst")
+	}
 	if p := (*Limits[string])(nil).Take("x", 1000); p != nil || NewLimits[string]("x", Limit{}, nil) != nil {
 		t.Error("the zero limit limits")
 	}

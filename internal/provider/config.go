@@ -178,11 +178,7 @@ func (c Config) Validate() error {
 		}
 		checkAddress(bad, key+".address", c.Federation.Peers[d].Address)
 	}
-	c.Limits.each(func(name string, value *string) {
-		if _, err := parseLimit(*value); err != nil {
-			bad("limits."+name, "%v", err)
-		}
-	})
+	c.Limits.validate(bad)
 	if _, ok := logLevels[c.Log.Level]; !ok {
 		bad("log.level", "must be debug, info, warn or error")
 	}

@@ -44,6 +44,7 @@ func load(t *testing.T, text string) (Config, string, error) {
 func TestLoad(t *testing.T) {
 	t.Setenv("HUBBUB_LOG__LEVEL", "debug")
 	t.Setenv("HUBBUB_FEDERATION__ALLOW", "b.localhost, c.localhost")
+	t.Setenv("HUBBUB_LIMITS__DEVICES_PER_USER", "12")
 	c, dir, err := load(t, goodConfig)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,9 @@ func TestLoad(t *testing.T) {
 		API:        APIConfig{Listen: "127.0.0.1:3", CertFile: filepath.Join(dir, "tls.pem"), KeyFile: "/abs/tls.key"},
 		IdentityCA: IdentityCAConfig{CertFile: filepath.Join(dir, "id.pem"), KeyFile: filepath.Join(dir, "id.key"), RootsFile: filepath.Join(dir, "roots.pem")},
 		Limits: LimitsConfig{PostsPerDevice: "60 + 1/s", RoomsPerUser: "100 + 100/h", ClaimsPerTarget: "6 + 1/10m", ClaimsPerUser: "100 + 100/h",
-			ClaimsPerPeer: "3000 + 3000/m", RequestsPerPeer: "400 + 200/s", WritesPerPeer: "10000 + 2000/s"},
+			ClaimsPerPeer: "3000 + 3000/m", RequestsPerPeer: "400 + 200/s", WritesPerPeer: "10000 + 2000/s", EnrolmentFailures: "5 + 0.17/s",
+			ClientsPerRoom: 2000, UsersPerRoom: 1000, ProposalsPerRoom: 100, ProposalsPerSender: 10, DevicesPerUser: 12,
+			RunningPerPeer: 16, QueuedPerPeer: 50, OutboxPerUser: 10_000, OutboxPerPeer: 1_000_000, OutboxBytesPerPeer: 1 << 30},
 		Log: LogConfig{Level: "debug", Format: "text"},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -90,6 +93,9 @@ func TestLoadRefuses(t *testing.T) {
 		"bad peer":            {`"b.localhost"`, `"b_localhost"`, []string{"federation.peers"}},
 		"bad address":         {`127.0.0.1:2`, `127.0.0.1`, []string{`federation.peers."b.localhost".address: must be host:port`}},
 		"bad consent":         {`data_dir`, "consent = \"shut\"\ndata_dir", []string{"consent"}},
+		"room too large":      {`[api]`, "[limits]\nclients_per_room = 10001\n[api]", []string{"limits.clients_per_room: must be between 1 and 10000"}},
+		"negative count":      {`[api]`, "[limits]\noutbox_per_user = -1\n[api]", []string{"limits.outbox_per_user: must be between 1 and"}},
+		"bad rate":            {`[api]`, "[limits]\nenrolment_failures = \"many\"\n[api]", []string{"limits.enrolment_failures: must be like"}},
 		"half an API keypair": {`[api]`, "[api]\ncert_file = \"x\"", []string{"api.key_file: is required"}},
 	} {
 		text := strings.Replace(goodConfig, tc.old, tc.new, 1)
@@ -107,6 +113,11 @@ func TestLoadRefuses(t *testing.T) {
 	if _, err := Load(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, ErrConfig) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
+	t.Setenv("HUBBUB_LIMITS__QUEUED_PER_PEER", "many")
+	if _, _, err := load(t, goodConfig); err == nil || !strings.Contains(err.Error(), "HUBBUB_LIMITS__QUEUED_PER_PEER must be a number") {
+		t.Errorf("not a number: %v", err)
+	}
+	t.Setenv("HUBBUB_LIMITS__QUEUED_PER_PEER", "50")
 	t.Setenv("HUBBUB_LOG__LEVLE", "debug")
 	if _, _, err := load(t, goodConfig); err == nil || !strings.Contains(err.Error(), "HUBBUB_LOG__LEVEL") {
 		t.Errorf("misspelt variable: %v", err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -140,6 +141,12 @@ func applyEnv(c *Config, environ []string) error {
 		case !ok:
 		case field.Kind() == reflect.String:
 			field.SetString(value)
+		case field.Kind() == reflect.Int:
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%w: %s must be a number", ErrConfig, name))
+			}
+			field.SetInt(int64(n))
 		default: // a list
 			field.Set(reflect.ValueOf(strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })))
 		}

@@ -11,13 +11,14 @@ import (
 	"hubbub/internal/api"
 	"hubbub/internal/federation"
 	"hubbub/internal/peer"
+	"hubbub/internal/room"
 	"hubbub/mimi"
 )
 
-// LimitsConfig bounds what single users, devices and peers may do. A limit is
+// LimitsConfig bounds what single users, devices and peers may do. A rate is
 // written "60 + 1/s": so many at once, and then so many per second, minute or hour
-// (s, m, h, or a length such as 10m). "off" is no limit. What is refused has done
-// nothing, and is told when to come again.
+// (s, m, h, or a length such as 10m). "off" is no limit. A count is a number. What
+// is refused has done nothing, and is told when to come again if that helps.
 type LimitsConfig struct {
 	// PostsPerDevice counts writes of one device to rooms. Default: 60 + 1/s
 	PostsPerDevice string `toml:"posts_per_device"`
@@ -36,23 +37,83 @@ type LimitsConfig struct {
 	// WritesPerPeer counts new writes of one other provider's users to rooms we
 	// host, also those that travel many in a request. Default: 10000 + 2000/s
 	WritesPerPeer string `toml:"writes_per_peer"`
+	// EnrolmentFailures counts attempts to enrol a device with a code that is not
+	// good, of one user and from one address. Default: 5 + 0.17/s
+	EnrolmentFailures string `toml:"enrolment_failures"`
+
+	// ClientsPerRoom is how many devices a room that we host may have, 10000 at
+	// most. Default: 2000
+	ClientsPerRoom int `toml:"clients_per_room"`
+	// UsersPerRoom is how many users it may have, 10000 at most. Default: 1000
+	UsersPerRoom int `toml:"users_per_room"`
+	// ProposalsPerRoom is how many proposals may wait for a commit in it, 1000 at
+	// most. Default: 100
+	ProposalsPerRoom int `toml:"proposals_per_room"`
+	// ProposalsPerSender is how many of them may be of one device, besides those by
+	// which its user leaves. Default: 10
+	ProposalsPerSender int `toml:"proposals_per_sender"`
+	// DevicesPerUser is how many devices a user may enrol. Default: 10
+	DevicesPerUser int `toml:"devices_per_user"`
+	// RunningPerPeer is how many requests of one peer are worked on at once.
+	// Default: 16
+	RunningPerPeer int `toml:"running_per_peer"`
+	// QueuedPerPeer is how many more of them may wait for that. Default: 50
+	QueuedPerPeer int `toml:"queued_per_peer"`
+	// OutboxPerUser is how many writes of one user may wait for hubs.
+	// Default: 10000
+	OutboxPerUser int `toml:"outbox_per_user"`
+	// OutboxPerPeer is how many writes may wait for one hub. Default: 1000000
+	OutboxPerPeer int `toml:"outbox_per_peer"`
+	// OutboxBytesPerPeer is how many octets they may have together.
+	// Default: 1073741824, which is 1 GiB
+	OutboxBytesPerPeer int `toml:"outbox_bytes_per_peer"`
 }
 
 // limitOff is how no limit is written.
 const limitOff = "off"
 
-// NoLimits sets every limit off, as measurements and tests need it.
+// NoLimits sets every rate off and every count to what there can be at most, as
+// measurements and tests need it.
 func NoLimits() LimitsConfig {
 	var l LimitsConfig
-	l.each(func(_ string, v *string) { *v = limitOff })
+	l.eachRate(func(_ string, v *string) { *v = limitOff })
+	for _, c := range l.counts() {
+		*c.value = c.most
+	}
 	return l
 }
 
-// each visits the limits with their names in the configuration.
-func (l *LimitsConfig) each(visit func(name string, value *string)) {
+// eachRate visits the rates with their names in the configuration.
+func (l *LimitsConfig) eachRate(visit func(name string, value *string)) {
 	v := reflect.ValueOf(l).Elem()
 	for i := range v.NumField() {
-		visit(v.Type().Field(i).Tag.Get("toml"), v.Field(i).Addr().Interface().(*string))
+		if rate, ok := v.Field(i).Addr().Interface().(*string); ok {
+			visit(v.Type().Field(i).Tag.Get("toml"), rate)
+		}
+	}
+}
+
+// count is a limit that is a number.
+type count struct {
+	name      string
+	value     *int
+	def, most int
+}
+
+// counts are all of them.
+func (l *LimitsConfig) counts() []count {
+	const plenty = 1 << 40
+	return []count{
+		{"clients_per_room", &l.ClientsPerRoom, 2000, room.MaxClients},
+		{"users_per_room", &l.UsersPerRoom, 1000, room.MaxClients},
+		{"proposals_per_room", &l.ProposalsPerRoom, 100, room.MaxPending},
+		{"proposals_per_sender", &l.ProposalsPerSender, 10, room.MaxPending},
+		{"devices_per_user", &l.DevicesPerUser, 10, plenty},
+		{"running_per_peer", &l.RunningPerPeer, 16, 10_000},
+		{"queued_per_peer", &l.QueuedPerPeer, 50, 10_000},
+		{"outbox_per_user", &l.OutboxPerUser, 10_000, plenty},
+		{"outbox_per_peer", &l.OutboxPerPeer, 1_000_000, plenty},
+		{"outbox_bytes_per_peer", &l.OutboxBytesPerPeer, 1 << 30, plenty},
 	}
 }
 
@@ -64,7 +125,27 @@ func (l LimitsConfig) withDefaults() LimitsConfig {
 	setDefault(&l.ClaimsPerPeer, "3000 + 3000/m")
 	setDefault(&l.RequestsPerPeer, "400 + 200/s")
 	setDefault(&l.WritesPerPeer, "10000 + 2000/s")
+	setDefault(&l.EnrolmentFailures, "5 + 0.17/s")
+	for _, c := range l.counts() {
+		if *c.value == 0 {
+			*c.value = c.def
+		}
+	}
 	return l
+}
+
+// validate says what is wrong with the limits.
+func (l LimitsConfig) validate(bad func(key, format string, args ...any)) {
+	l.eachRate(func(name string, value *string) {
+		if _, err := parseLimit(*value); err != nil {
+			bad("limits."+name, "%v", err)
+		}
+	})
+	for _, c := range l.counts() {
+		if *c.value < 0 || *c.value > c.most {
+			bad("limits."+c.name, "must be between 1 and %d", c.most)
+		}
+	}
 }
 
 // parseLimit reads a limit; "off" is the zero one, and so is nothing, which
@@ -97,6 +178,12 @@ type rates struct {
 	requests *peer.Limits[mimi.Domain]
 	writes   *peer.Limits[mimi.Domain]
 	claims   *peer.Limits[mimi.Domain]
+	places   *peer.Places[mimi.Domain]
+}
+
+// ofRooms are the limits of rooms that we host.
+func (l LimitsConfig) ofRooms() room.Limits {
+	return room.Limits{Clients: l.ClientsPerRoom, Users: l.UsersPerRoom, Pending: l.ProposalsPerRoom, PendingPerSender: l.ProposalsPerSender}
 }
 
 // limitsOf makes what the configuration, which is valid, asks for.
@@ -106,14 +193,18 @@ func limitsOf(l LimitsConfig) (api.Limits, rates) {
 		return limit
 	}
 	return api.Limits{
-			Posts:          peer.NewLimits[mimi.ClientURI]("writes from this device", of(l.PostsPerDevice), time.Now),
-			Rooms:          peer.NewLimits[mimi.UserURI]("new rooms", of(l.RoomsPerUser), time.Now),
-			Claims:         peer.NewLimits[mimi.UserURI]("claims of KeyPackages", of(l.ClaimsPerUser), time.Now),
-			ClaimsOfTarget: peer.NewLimits[api.Claim]("claims of this user's KeyPackages", of(l.ClaimsPerTarget), time.Now),
+			Posts:            peer.NewLimits[mimi.ClientURI]("writes from this device", of(l.PostsPerDevice), time.Now),
+			Rooms:            peer.NewLimits[mimi.UserURI]("new rooms", of(l.RoomsPerUser), time.Now),
+			Claims:           peer.NewLimits[mimi.UserURI]("claims of KeyPackages", of(l.ClaimsPerUser), time.Now),
+			ClaimsOfTarget:   peer.NewLimits[api.Claim]("claims of this user's KeyPackages", of(l.ClaimsPerTarget), time.Now),
+			EnrolmentsOfUser: peer.NewLimits[mimi.UserURI]("attempts to enrol a device of this user", of(l.EnrolmentFailures), time.Now),
+			EnrolmentsFrom:   peer.NewLimits[string]("attempts to enrol a device", of(l.EnrolmentFailures), time.Now),
+			Devices:          l.DevicesPerUser,
 		}, rates{
 			requests: peer.NewLimits[mimi.Domain]("requests", of(l.RequestsPerPeer), time.Now),
 			writes:   peer.NewLimits[mimi.Domain]("writes", of(l.WritesPerPeer), time.Now),
 			claims:   peer.NewLimits[mimi.Domain]("claims of KeyPackages", of(l.ClaimsPerPeer), time.Now),
+			places:   peer.NewPlaces[mimi.Domain](l.RunningPerPeer, l.QueuedPerPeer),
 		}
 }
 

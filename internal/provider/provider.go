@@ -148,7 +148,7 @@ func loadTLS(certFile, keyFile string) (tls.Certificate, error) {
 func (p *Provider) wire(k keyring) error {
 	domain := p.cfg.domain()
 	verifier := &mimi.Verifier{Roots: k.users}
-	env := &room.Env{Verifier: verifier}
+	env := &room.Env{Verifier: verifier, Limits: p.cfg.Limits.ofRooms()}
 	p.notifier = api.NewNotifier()
 	var err error
 	if p.book, err = peer.Open(context.Background(), p.store, time.Now); err != nil {
@@ -180,7 +180,7 @@ func (p *Provider) wire(k keyring) error {
 	p.deliveries = delivery.New(delivery.Config{Domain: domain, Store: p.store, Remote: p.remote})
 	p.fed, err = federation.NewServer(federation.ServerConfig{
 		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates}, Entries: logs{domain, h, p.follower}, Checkpoint: p.proofs.at,
-		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Delivery: p.deliveries.Report, Observed: p.book.Received, Log: p.log.With("part", "federation"),
+		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Enter: rates.places.Enter, Delivery: p.deliveries.Report, Observed: p.book.Received, Log: p.log.With("part", "federation"),
 	})
 	if err != nil {
 		return err
