@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hubbub/client/clientpb"
 	"hubbub/mimi"
 	"hubbub/mimi/policy"
 	"hubbub/mls"
@@ -63,16 +63,20 @@ type Client struct {
 	kickOutbox chan struct{} // the sender has something to do
 	kickChores chan struct{} // so have the chores
 
-	mu      sync.Mutex // guards all below and serialises MLS and the database
-	db      *sql.DB
-	rooms   map[mimi.RoomURI]*room // replaced, never changed in place
-	waiters map[string]chan outcome
-	peers   map[MessageID]*PeerStatus // what queued messages wait for
-	changed chan struct{}             // closed and replaced after each change
-	opLocks map[mimi.RoomURI]chan struct{}
-	online  bool
-	offline error // why the latest stream ended
-	fatal   error // why the device can do nothing more
+	mu         sync.Mutex // guards all below and serialises MLS and the database
+	db         *database
+	rooms      map[mimi.RoomURI]*room // replaced, never changed in place
+	waiters    map[string]chan outcome
+	peers      map[MessageID]*PeerStatus // what queued messages wait for
+	changed    chan struct{}             // closed and replaced after each change
+	opLocks    map[mimi.RoomURI]chan struct{}
+	online     bool
+	identities map[string]mimi.Identity // of certificates seen
+	outbox     outbox
+	answers    []*clientpb.Submission // of the provider, not taken in yet
+	holds      map[mimi.RoomURI]*hold
+	offline    error // why the latest stream ended
+	fatal      error // why the device can do nothing more
 }
 
 // Open runs the device in dir: it reads the device's state and keeps it in step
@@ -106,6 +110,7 @@ func load(dir string, o *Options) (*Client, error) {
 	}
 	c := &Client{lock: lock, events: newBroadcaster(), waiters: map[string]chan outcome{},
 		peers: map[MessageID]*PeerStatus{}, changed: make(chan struct{}), opLocks: map[mimi.RoomURI]chan struct{}{},
+		holds: map[mimi.RoomURI]*hold{}, identities: map[string]mimi.Identity{},
 		kickOutbox: make(chan struct{}, 1), kickChores: make(chan struct{}, 1)}
 	if o != nil {
 		c.opts = *o
@@ -125,7 +130,11 @@ func load(dir string, o *Options) (*Client, error) {
 }
 
 func (c *Client) loadDevice(dir string) (err error) {
-	if c.db, err = openDB(dir); err != nil {
+	pool, err := openDB(dir)
+	if err != nil {
+		return err
+	}
+	if c.db, err = newDatabase(pool); err != nil {
 		return err
 	}
 	b, err := getKey(c.db, keyDevice)
@@ -243,6 +252,7 @@ func (c *Client) WaitConnected(ctx context.Context) error {
 func (c *Client) Close() error {
 	c.cancel()
 	c.wg.Wait()
+	c.settleNow() // or the writes are sent again, which does no harm
 	c.events.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS pending (       -- our commits that are on their way
 );
 
 CREATE TABLE IF NOT EXISTS message (
-	ord     INTEGER PRIMARY KEY AUTOINCREMENT,
+	ord     INTEGER PRIMARY KEY,
 	room    TEXT    NOT NULL,
 	id      BLOB    NOT NULL,
 	sender  TEXT    NOT NULL,
@@ -53,15 +53,15 @@ CREATE TABLE IF NOT EXISTS message (
 	mine    INTEGER NOT NULL,              -- written on this device
 	hash    BLOB,                          -- SHA-256 of its MLSMessage, NULL until encrypted
 	tries   INTEGER NOT NULL DEFAULT 0,    -- times it was encrypted
-	UNIQUE (room, id)
+	UNIQUE (id)                            -- which depends on the room
 );
 CREATE INDEX IF NOT EXISTS message_seq ON message (room, seq);
-CREATE INDEX IF NOT EXISTS message_hash ON message (room, hash) WHERE hash IS NOT NULL;
+CREATE INDEX IF NOT EXISTS message_hash ON message (hash) WHERE hash IS NOT NULL AND seq = 0;
 CREATE INDEX IF NOT EXISTS message_plain ON message (room, ord) WHERE hash IS NULL AND mine = 1 AND state = 'sending';
 
 CREATE TABLE IF NOT EXISTS outbox (        -- what the provider has not settled yet
-	n       INTEGER PRIMARY KEY AUTOINCREMENT,
-	txn     TEXT    NOT NULL UNIQUE,
+	n       INTEGER PRIMARY KEY,
+	txn     TEXT    NOT NULL,
 	room    TEXT    NOT NULL,
 	kind    INTEGER NOT NULL,              -- clientpb.SubmissionKind
 	body    BLOB    NOT NULL,
@@ -69,8 +69,6 @@ CREATE TABLE IF NOT EXISTS outbox (        -- what the provider has not settled 
 	epoch   INTEGER NOT NULL,              -- epoch it was made in
 	sent    INTEGER NOT NULL DEFAULT 0     -- the provider has it
 );
-CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (n) WHERE sent = 0;
-CREATE INDEX IF NOT EXISTS outbox_room ON outbox (room, epoch);
 
 CREATE TABLE IF NOT EXISTS key_package (
 	ref       BLOB PRIMARY KEY,
@@ -79,7 +77,27 @@ CREATE TABLE IF NOT EXISTS key_package (
 ) WITHOUT ROWID;
 `
 
-const schemaVersion = 1
+const schemaVersion = 2
+
+// setAside gets version 1 out of the way of the schema. It had more indexes, whose
+// upkeep was paid for with every message.
+const setAside = `
+DROP INDEX message_seq;
+DROP INDEX message_hash;
+DROP INDEX message_plain;
+ALTER TABLE message RENAME TO message1;
+ALTER TABLE outbox RENAME TO outbox1;
+`
+
+// takeOver fills the tables that were made anew.
+const takeOver = `
+INSERT INTO message (ord, room, id, sender, device, text, content, seq, ts, state, reason, mine, hash, tries)
+	SELECT ord, room, id, sender, device, text, content, seq, ts, state, reason, mine, hash, tries FROM message1;
+INSERT INTO outbox (n, txn, room, kind, body, message, epoch, sent)
+	SELECT n, txn, room, kind, body, message, epoch, sent FROM outbox1;
+DROP TABLE message1;
+DROP TABLE outbox1;
+`
 
 // openDB opens or makes a device's database. One connection: all access is
 // serialised by Client.mu anyway.
@@ -130,8 +148,14 @@ func migrate(db *sql.DB) error {
 	if version == schemaVersion {
 		return nil
 	}
-	if _, err := tx.Exec(schema); err != nil {
-		return err
+	scripts := []string{schema}
+	if version == 1 {
+		scripts = []string{setAside, schema, takeOver}
+	}
+	for _, s := range scripts {
+		if _, err := tx.Exec(s); err != nil {
+			return err
+		}
 	}
 	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
 		return err

@@ -116,7 +116,10 @@ func (c *Client) Messages(ctx context.Context, room mimi.RoomURI, after uint64, 
 }
 
 func (c *Client) selectMessages(ctx context.Context, where string, args ...any) ([]Message, error) {
-	rows, err := c.db.QueryContext(ctx, "SELECT "+messageColumns+" FROM message WHERE "+where, args...)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rows, err := c.db.Query("SELECT "+messageColumns+" FROM message WHERE "+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
@@ -163,9 +166,18 @@ func (c *Client) message(q querier, room mimi.RoomURI, id MessageID) (*Message, 
 
 // addMessage stores a message; a message id that is known adds nothing.
 func (b *batch) addMessage(m *Message, encoded []byte, mine bool) (bool, error) {
-	res, err := b.tx.Exec(`INSERT INTO message (room, id, sender, device, text, content, seq, ts, state, mine)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (room, id) DO NOTHING`,
-		string(m.Room), m.ID[:], string(m.Sender), string(m.Device), m.Text, encoded, m.Seq, m.Timestamp.UnixMilli(), string(m.State), mine)
+	return b.insertMessage(m, encoded, mine, nil)
+}
+
+// insertMessage is addMessage for one that may have been encrypted, with this hash.
+func (b *batch) insertMessage(m *Message, encoded []byte, mine bool, hash []byte) (bool, error) {
+	tries := 0
+	if hash != nil {
+		tries = 1
+	}
+	res, err := b.tx.Exec(`INSERT INTO message (room, id, sender, device, text, content, seq, ts, state, mine, hash, tries)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		string(m.Room), m.ID[:], string(m.Sender), string(m.Device), m.Text, encoded, m.Seq, m.Timestamp.UnixMilli(), string(m.State), mine, hash, tries)
 	if err != nil {
 		return false, err
 	}
@@ -174,10 +186,22 @@ func (b *batch) addMessage(m *Message, encoded []byte, mine bool) (bool, error) 
 }
 
 // ownEcho recognises a message of this device in the log and marks it posted.
-func (b *batch) ownEcho(uri mimi.RoomURI, hash [32]byte, seq, timestamp uint64) (bool, error) {
+func (b *batch) ownEcho(r *room, hash [32]byte, timestamp uint64) (bool, error) {
 	var id MessageID
+	if row := b.c.outbox.byHash[hash]; row != nil && row.room == r.uri {
+		id = row.message.id
+		if err := b.deleteRow(row); err != nil {
+			return false, err
+		}
+		b.encryptLater(r) // some may have waited for this one to be settled
+		return true, b.posted(r.uri, id, r.pos.Seq, timestamp)
+	}
+	// Settled before it came: as posted here, or as what turned out to be wrong.
 	var raw []byte
-	err := b.tx.QueryRow("SELECT id FROM message WHERE room = ? AND hash = ?", string(uri), hash[:]).Scan(&raw)
+	err := b.tx.QueryRow("SELECT id FROM message WHERE room = ? AND seq = ? AND hash = ?", string(r.uri), r.pos.Seq, hash[:]).Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = b.tx.QueryRow("SELECT id FROM message WHERE hash = ? AND seq = 0 AND room = ?", hash[:], string(r.uri)).Scan(&raw)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -185,10 +209,8 @@ func (b *batch) ownEcho(uri mimi.RoomURI, hash [32]byte, seq, timestamp uint64) 
 		return false, err
 	}
 	copy(id[:], raw)
-	if _, err := b.tx.Exec("DELETE FROM outbox WHERE room = ? AND message = ?", string(uri), raw); err != nil {
-		return false, err
-	}
-	return true, b.posted(uri, id, seq, timestamp)
+	b.encryptLater(r)
+	return true, b.posted(r.uri, id, r.pos.Seq, timestamp)
 }
 
 // posted marks an own message as part of the log.
@@ -198,20 +220,15 @@ func (b *batch) posted(uri mimi.RoomURI, id MessageID, seq, timestamp uint64) er
 
 // setState changes an own message if the condition holds, and tells.
 func (b *batch) setState(uri mimi.RoomURI, id MessageID, set, condition string, args ...any) error {
-	res, err := b.tx.Exec("UPDATE message SET "+set+" WHERE room = ? AND id = ? AND ("+condition+")",
-		append(args, string(uri), id[:])...)
-	if err != nil {
-		return err
+	m, err := b.c.scanMessage(b.tx.QueryRow("UPDATE message SET "+set+" WHERE room = ? AND id = ? AND ("+condition+") RETURNING "+messageColumns,
+		append(args, string(uri), id[:])...))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
 	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return err
+	if err == nil {
+		b.emit(MessageChanged{Message: *m})
 	}
-	m, err := b.c.message(b.tx, uri, id)
-	if err != nil {
-		return err
-	}
-	b.emit(MessageChanged{Message: *m})
-	return nil
+	return err
 }
 
 // rejectWaiting gives up the messages that have not left the device.
@@ -242,48 +259,92 @@ func (b *batch) rejectWaiting(uri mimi.RoomURI, reason string) error {
 	return nil
 }
 
+// mayEncrypt says whether messages for a room can be encrypted now: not while a
+// commit is on its way or due, while the hub wants a later epoch, or while messages
+// of an earlier epoch are unsettled, for those may come back and are older.
+func (b *batch) mayEncrypt(r *room) bool {
+	return r.member() == nil && r.pending == nil && len(r.group.PendingProposals()) == 0 && r.group.Epoch() >= r.wantEpoch &&
+		!b.c.outbox.holdsOlder(r.uri, r.group.Epoch())
+}
+
 // encryptWaiting encrypts the messages that wait for it, oldest first, and puts
 // them into the outbox: the new group state, the ciphertext and its txn become
-// durable together, before anything is sent. It does nothing while a commit is
-// on its way or due, while the hub wants a later epoch, or while messages of an
-// earlier epoch are unsettled, for those may come back and are older.
+// durable together, before anything is sent.
 func (b *batch) encryptWaiting(r *room) error {
-	if r.member() != nil || r.pending != nil || len(r.group.PendingProposals()) > 0 || r.group.Epoch() < r.wantEpoch {
+	if !b.mayEncrypt(r) {
 		return nil
 	}
 	waiting, err := b.waiting(r.uri)
-	if err != nil || len(waiting) == 0 {
-		return err
-	}
-	var unsettled bool
-	if err := b.tx.QueryRow("SELECT EXISTS (SELECT 1 FROM outbox WHERE room = ? AND epoch < ? AND message IS NOT NULL)",
-		string(r.uri), r.group.Epoch()).Scan(&unsettled); err != nil || unsettled {
+	if err != nil {
 		return err
 	}
 	for _, w := range waiting {
-		next, octets, err := r.group.Encrypt(w.content, mls.EncryptOptions{PadTo: padTo})
-		if err != nil {
-			// The group takes no messages as it is, say because it was closed.
-			// They wait; the step they would be part of must not fail for it.
-			return nil
-		}
-		body, err := b.c.messageBody(octets)
-		if err != nil {
+		sent, body, err := b.encrypt(r, w.id, w.content)
+		if sent == nil || err != nil {
 			return err
 		}
-		hash := sha256.Sum256(octets)
-		r.group = next
-		if _, err := b.tx.Exec("UPDATE message SET hash = ?, tries = tries + 1 WHERE room = ? AND id = ?", hash[:], string(r.uri), w.id); err != nil {
+		if _, err := b.tx.Exec("UPDATE message SET hash = ?, tries = tries + 1 WHERE room = ? AND id = ?", sent.hash[:], string(r.uri), w.id[:]); err != nil {
 			return err
 		}
-		if err := b.enqueue(r, clientpb.SubmissionKind_SUBMISSION_KIND_MESSAGE, newTxn(), body, w.id); err != nil {
+		if err := b.enqueue(r, clientpb.SubmissionKind_SUBMISSION_KIND_MESSAGE, newTxn(), body, sent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-type waitingMessage struct{ id, content []byte }
+// encrypt makes what is submitted of a message. It gives nil if the group takes no
+// messages as it is, say because it was closed: they wait, and the step they would
+// be part of does not fail for it.
+func (b *batch) encrypt(r *room, id MessageID, content []byte) (*sentMessage, []byte, error) {
+	next, octets, err := r.group.Encrypt(content, mls.EncryptOptions{PadTo: padTo})
+	if err != nil {
+		return nil, nil, nil
+	}
+	body, err := b.c.messageBody(octets)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.group = next
+	return &sentMessage{id, sha256.Sum256(octets)}, body, nil
+}
+
+// send stores a new message of this device, encrypted at once if the room is ready.
+func (b *batch) send(r *room, m *Message, encoded []byte, ready bool) error {
+	var sent *sentMessage
+	var body []byte
+	var err error
+	if ready {
+		if sent, body, err = b.encrypt(r, m.ID, encoded); err != nil {
+			return err
+		}
+	}
+	if sent == nil {
+		_, err := b.addMessage(m, encoded, true)
+		b.encryptLater(r)
+		return err
+	}
+	if _, err := b.insertMessage(m, encoded, true, sent.hash[:]); err != nil {
+		return err
+	}
+	return b.enqueue(r, clientpb.SubmissionKind_SUBMISSION_KIND_MESSAGE, newTxn(), body, sent)
+}
+
+// ready says whether a new message can be encrypted at once, without overtaking
+// one that waits.
+func (b *batch) ready(r *room) (bool, error) {
+	if !b.mayEncrypt(r) {
+		return false, nil
+	}
+	var waits bool
+	err := b.tx.QueryRow("SELECT EXISTS (SELECT 1 FROM message WHERE room = ? AND hash IS NULL AND mine = 1 AND state = 'sending')", string(r.uri)).Scan(&waits)
+	return !waits, err
+}
+
+type waitingMessage struct {
+	id      MessageID
+	content []byte
+}
 
 func (b *batch) waiting(uri mimi.RoomURI) ([]waitingMessage, error) {
 	rows, err := b.tx.Query("SELECT id, content FROM message WHERE room = ? AND hash IS NULL AND mine = 1 AND state = 'sending' ORDER BY ord", string(uri))
@@ -294,9 +355,11 @@ func (b *batch) waiting(uri mimi.RoomURI) ([]waitingMessage, error) {
 	var out []waitingMessage
 	for rows.Next() {
 		var w waitingMessage
-		if err := rows.Scan(&w.id, &w.content); err != nil {
+		var id []byte
+		if err := rows.Scan(&id, &w.content); err != nil {
 			return nil, err
 		}
+		copy(w.id[:], id)
 		out = append(out, w)
 	}
 	return out, rows.Err()

@@ -70,27 +70,20 @@ func (b *batch) distrust(r *room, seq uint64, cause error) error {
 	return b.dropPending(r, outcome{err: fmt.Errorf("%w: %w", ErrSuspicious, cause)})
 }
 
-// application takes in a message. Our own are known by their octets: their keys
-// are gone, so they are never decrypted.
+// application takes in a message. Our own cannot be decrypted, for their keys are
+// gone: they are known by their octets.
 func (b *batch) application(r *room, f *mimi.FanoutMessage) error {
-	hash := sha256.Sum256(f.Message.Raw)
-	if own, err := b.ownEcho(r.uri, hash, r.pos.Seq, f.Timestamp); err != nil {
-		return err
-	} else if own {
-		return b.encryptWaiting(r) // some may have waited for this one to be settled
-	}
-	if r.group == nil {
-		return nil
-	}
-	p, err := r.group.Process(f.Message.Raw)
-	if err != nil {
-		r.missed++
-		return nil
+	var p mls.Processed
+	if r.group != nil {
+		p, _ = r.group.Process(f.Message.Raw)
 	}
 	app, ok := p.(*mls.Application)
 	if !ok {
-		r.missed++ // our own, but not of this device's state
-		return nil
+		own, err := b.ownEcho(r, sha256.Sum256(f.Message.Raw), f.Timestamp)
+		if !own && err == nil && r.group != nil {
+			r.missed++
+		}
+		return err
 	}
 	r.group = app.Next
 	m, raw, err := b.c.readContent(r.uri, app, f.Timestamp)
@@ -112,7 +105,7 @@ func (b *batch) application(r *room, f *mimi.FanoutMessage) error {
 // readContent checks who a message is from and what it says. It gives nil for
 // content that has no text.
 func (c *Client) readContent(uri mimi.RoomURI, app *mls.Application, timestamp uint64) (*Message, []byte, error) {
-	id, err := mimi.ClaimedIdentity(&app.Credential) // verified when the leaf entered the group
+	id, err := c.identityOf(&app.Credential) // verified when the leaf entered the group
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,6 +129,29 @@ func (c *Client) readContent(uri mimi.RoomURI, app *mls.Application, timestamp u
 	}
 	return &Message{ID: MessageID(mid), Room: uri, Sender: id.User, Device: id.Client, Text: text,
 		Timestamp: time.UnixMilli(int64(timestamp)), State: Posted}, app.Data, nil
+}
+
+// maxIdentities bounds how many credentials are kept as read.
+const maxIdentities = 10_000
+
+// identityOf is mimi.ClaimedIdentity, which parses certificates, with a memory. mu
+// is held.
+func (c *Client) identityOf(cred *mls.Credential) (mimi.Identity, error) {
+	if cred.Type != mls.CredentialTypeX509 || len(cred.Certificates) == 0 {
+		return mimi.ClaimedIdentity(cred)
+	}
+	leaf := cred.Certificates[0]
+	if id, ok := c.identities[string(leaf)]; ok {
+		return id, nil
+	}
+	id, err := mimi.ClaimedIdentity(cred)
+	if err == nil {
+		if len(c.identities) >= maxIdentities {
+			clear(c.identities)
+		}
+		c.identities[string(leaf)] = id
+	}
+	return id, err
 }
 
 // proposals takes in one bundle of proposals that wait for a commit. They are
@@ -201,7 +217,8 @@ func (b *batch) commit(r *room, f *mimi.FanoutMessage) error {
 	if err := b.proposals(r, f.Proposals()); err != nil {
 		return err
 	}
-	return b.encryptWaiting(r)
+	b.encryptLater(r)
+	return nil
 }
 
 // mergeOwn follows our own commit now that it is in the log.
@@ -218,7 +235,7 @@ func (b *batch) mergeOwn(r *room, f *mimi.FanoutMessage) error {
 	}
 	r.group, r.pending, r.phase, r.leaving = next, nil, phaseMember, false
 	b.settled[p.txn] = outcome{}
-	if _, err := b.tx.Exec("DELETE FROM outbox WHERE txn = ?", p.txn); err != nil {
+	if err := b.deleteTxn(p.txn); err != nil {
 		return err
 	}
 	if joining {
@@ -231,7 +248,8 @@ func (b *batch) mergeOwn(r *room, f *mimi.FanoutMessage) error {
 	if err := b.proposals(r, f.Proposals()); err != nil {
 		return err
 	}
-	return b.encryptWaiting(r)
+	b.encryptLater(r)
+	return nil
 }
 
 // follow is the group in the epoch that our own commit began. What this device
@@ -252,8 +270,12 @@ func (b *batch) removed(r *room, by mimi.UserURI) error {
 	if err := b.dropPending(r, outcome{err: ErrNotMember}); err != nil {
 		return err
 	}
-	if _, err := b.tx.Exec("DELETE FROM outbox WHERE room = ? AND sent = 0", string(r.uri)); err != nil {
-		return err
+	for _, row := range slices.Clone(b.c.outbox.rows) {
+		if row.room == r.uri && !row.sent && !row.answered {
+			if err := b.deleteRow(row); err != nil {
+				return err
+			}
+		}
 	}
 	return b.rejectWaiting(r.uri, "removed")
 }

@@ -37,7 +37,8 @@ func (c *Client) Resend(ctx context.Context, room mimi.RoomURI, id MessageID) (M
 		if m, err = c.message(b.tx, room, id); err != nil {
 			return err
 		}
-		return b.encryptWaiting(r)
+		b.encryptLater(r)
+		return nil
 	})
 	if err != nil {
 		return Message{}, err

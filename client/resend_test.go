@@ -18,8 +18,8 @@ func TestResend(t *testing.T) {
 		t.Errorf("one that is on its way: %v", err)
 	}
 	w.ok(bob.step(func(b *batch) error {
-		if _, err := b.tx.Exec("DELETE FROM outbox"); err != nil {
-			return err
+		for len(bob.outbox.rows) > 0 {
+			w.ok(b.deleteRow(bob.outbox.rows[0]))
 		}
 		return b.rejectWaiting(uri, "bad-entry")
 	}))

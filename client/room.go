@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"hubbub/mimi"
 	"hubbub/mls"
@@ -108,6 +109,9 @@ func (c *Client) loadRooms() error {
 			return fmt.Errorf("reading rooms: %w", err)
 		}
 	}
+	if err := c.loadOutbox(); err != nil {
+		return fmt.Errorf("reading outbox: %w", err)
+	}
 	c.rooms = rooms
 	return nil
 }
@@ -153,11 +157,14 @@ func (c *Client) loadPending(r *room) error {
 // memory together, or not at all. Only the holder of Client.mu has one.
 type batch struct {
 	c       *Client
-	tx      *sql.Tx
+	tx      *database              // in its transaction
 	rooms   map[mimi.RoomURI]*room // working copies
 	events  []Event
 	settled map[string]outcome // what waiting operations are told
 	acks    []string           // submissions the provider may forget
+	due     map[*room]bool     // rooms where waiting messages may be encrypted now
+	answers int                // how many of Client.answers were taken in
+	undo    []func()           // what a step that fails did to the outbox in memory
 }
 
 // step runs fn in a batch.
@@ -171,26 +178,19 @@ func (c *Client) stepLocked(fn func(b *batch) error) error {
 	if c.fatal != nil {
 		return c.fatal
 	}
-	tx, err := c.db.Begin()
-	if err != nil {
+	if err := c.db.begin(); err != nil {
 		return fmt.Errorf("device state: %w", err)
 	}
-	b := &batch{c: c, tx: tx, rooms: map[mimi.RoomURI]*room{}, settled: map[string]outcome{}}
-	if err := fn(b); err != nil {
-		tx.Rollback()
+	b := &batch{c: c, tx: c.db, rooms: map[mimi.RoomURI]*room{}, settled: map[string]outcome{}, due: map[*room]bool{}}
+	if err := b.run(fn); err != nil {
+		b.abort()
 		return err
-	}
-	for _, r := range b.rooms {
-		if err := b.save(r); err != nil {
-			tx.Rollback()
-			return fmt.Errorf("device state: %w", err)
-		}
 	}
 	if err := c.testingStop(false); err != nil {
-		tx.Rollback()
+		b.abort()
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if err := c.db.commit(); err != nil {
 		return c.unknownOutcome(err)
 	}
 	if err := c.testingStop(true); err != nil {
@@ -199,9 +199,44 @@ func (c *Client) stepLocked(fn func(b *batch) error) error {
 	for uri, r := range b.rooms {
 		c.rooms[uri] = r
 	}
+	c.answers = c.answers[b.answers:]
 	c.finish(b)
 	return nil
 }
+
+// abort gives up a step.
+func (b *batch) abort() {
+	b.c.db.rollback()
+	for _, undo := range slices.Backward(b.undo) {
+		undo()
+	}
+}
+
+// run does what a step is for, and after it what that has made due. Answers come
+// after it, for what it brings often says more.
+func (b *batch) run(fn func(b *batch) error) error {
+	if err := fn(b); err != nil {
+		return err
+	}
+	if err := b.settle(); err != nil {
+		return err
+	}
+	for r := range b.due {
+		if err := b.encryptWaiting(r); err != nil {
+			return err
+		}
+	}
+	for _, r := range b.rooms {
+		if err := b.save(r); err != nil {
+			return fmt.Errorf("device state: %w", err)
+		}
+	}
+	return nil
+}
+
+// encryptLater makes the messages that wait in a room be looked at when the step
+// ends: by then it is known what has become of those before them.
+func (b *batch) encryptLater(r *room) { b.due[r] = true }
 
 func (c *Client) testingStop(committed bool) error {
 	if c.opts.testingOnlyStep == nil {
@@ -218,6 +253,7 @@ func (c *Client) testingStop(committed bool) error {
 // stops, for going on could use a key twice.
 func (c *Client) unknownOutcome(cause error) error {
 	err := fmt.Errorf("device state: %w", cause)
+	c.db.rollback()
 	if lerr := c.loadRooms(); lerr != nil {
 		c.fatal = errors.Join(err, lerr)
 	}
@@ -331,8 +367,7 @@ func (b *batch) dropPending(r *room, o outcome) error {
 	}
 	r.pending = nil
 	b.settled[p.txn] = o
-	_, err := b.tx.Exec("DELETE FROM outbox WHERE txn = ?", p.txn)
-	return err
+	return b.deleteTxn(p.txn)
 }
 
 // isOwn says whether octets are those of our commit.

@@ -1,11 +1,6 @@
 package client
 
-import (
-	"slices"
-	"sync"
-
-	"hubbub/mimi"
-)
+import "sync"
 
 // maxSends bounds how many messages become durable with one step.
 const maxSends = 128
@@ -60,21 +55,19 @@ func (q *sendQueue) serve(c *Client) {
 // its room does not take is left out.
 func (c *Client) sendAll(list []*sendRequest) {
 	err := c.step(func(b *batch) error {
-		var rooms []mimi.RoomURI
+		ready := map[*room]bool{}
 		for _, s := range list {
 			r := b.room(s.message.Room)
 			if s.err = r.member(); s.err != nil {
 				continue
 			}
-			if _, err := b.addMessage(s.message, s.encoded, true); err != nil {
-				return err
+			if _, known := ready[r]; !known {
+				var err error
+				if ready[r], err = b.ready(r); err != nil {
+					return err
+				}
 			}
-			if !slices.Contains(rooms, r.uri) {
-				rooms = append(rooms, r.uri)
-			}
-		}
-		for _, uri := range rooms {
-			if err := b.encryptWaiting(b.room(uri)); err != nil {
+			if err := b.send(r, s.message, s.encoded, ready[r] && !b.due[r]); err != nil {
 				return err
 			}
 		}
