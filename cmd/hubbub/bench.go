@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"context"
 	"io"
 	"os"
 
@@ -13,7 +13,7 @@ import (
 
 func (c *cli) benchCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "measurements on this machine"}
-	cmd.AddCommand(c.benchPostCmd())
+	cmd.AddCommand(c.benchPostCmd(), c.benchFanCmd())
 	return cmd
 }
 
@@ -48,7 +48,7 @@ func benchClients(cmd *cobra.Command, o *bench.Options) {
 }
 
 func checkClients(o bench.Options) error {
-	if o.Clients != bench.ClientsLoad && o.Clients != bench.ClientsSDK {
+	if o.Clients != "" && o.Clients != bench.ClientsLoad && o.Clients != bench.ClientsSDK {
 		return fail(exitUsage, "use load or sdk", "there are no %q clients", o.Clients)
 	}
 	return nil
@@ -64,33 +64,21 @@ func (c *cli) benchPostCmd() *cobra.Command {
 			"With --rate posts go out on schedule whatever the answers, and latency counts from when\n" +
 			"each was due.",
 	}
-	prepare := c.benchOptions(cmd, &o.Options)
 	benchClients(cmd, &o.Options)
 	cmd.Flags().IntVar(&o.Rooms, "rooms", 0, "rooms, senders and receivers of the last part (default 50)")
 	cmd.Flags().IntVar(&o.Posts, "posts", 0, "posts of each pipelined part (default 20000, with --quick 5000)")
 	cmd.Flags().IntVar(&o.Window, "window", 0, "posts of one sender under way at once (default 1024)")
 	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "posts per second of the pipelined parts (default as fast as the window lets)")
 	cmd.Flags().StringVar(&o.Only, "only", "", "one part: single, one or many")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := checkClients(o.Options); err != nil {
-			return err
-		}
+	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) {
 		switch o.Only {
 		case "", bench.OnlySingle, bench.OnlyOne, bench.OnlyMany:
 		default:
-			return fail(exitUsage, "use single, one or many", "there is no part %q", o.Only)
+			return nil, fail(exitUsage, "use single, one or many", "there is no part %q", o.Only)
 		}
 		if o.Rooms < 0 || o.Posts < 0 || o.Window < 0 || o.Rate < 0 {
-			return fail(exitUsage, "", "numbers must not be negative")
+			return nil, fail(exitUsage, "", "numbers must not be negative")
 		}
-		if err := prepare(); err != nil {
-			return err
-		}
-		r, err := bench.Post(cmd.Context(), o)
-		if err != nil {
-			return fmt.Errorf("measuring posts: %w", err)
-		}
-		return c.benchReport(r)
-	}
-	return cmd
+		return bench.Post(ctx, o)
+	})
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Profiles string // directory for CPU profiles of all processes; "" = none
 	Environ  []string
 	Progress func(format string, args ...any)
+
+	prepare func(*devenv.Env) error // before the providers start
 }
 
 // Which clients make the load.
@@ -71,6 +73,12 @@ func newStage(ctx context.Context, o Options) (*stage, error) {
 		return nil, err
 	}
 	st.closers = append(st.closers, func() { st.env.Close() })
+	if o.prepare != nil {
+		if err := o.prepare(st.env); err != nil {
+			st.close()
+			return nil, err
+		}
+	}
 	st.progress("starting %d providers", providers)
 	if err := st.start(ctx); err != nil {
 		st.close()
