@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,8 +23,7 @@ type LogSource interface {
 	CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, from room.Pos) (*catchup.Part, error)
 }
 
-// stallTimeout is how long a peer may take for one block of a log, in either
-// direction.
+// stallTimeout is how long a peer may send nothing of a log, or take nothing.
 const stallTimeout = 30 * time.Second
 
 // catchUp streams what a peer lacks. Its answer is on the way before all of it
@@ -59,21 +59,27 @@ func (s *Server) catchUp(c *call) ([]byte, error) {
 	return nil, nil
 }
 
-// patientWriter gives each block its own time.
+// patientWriter gives each part of a block its own time, so that a slow line is
+// not taken for a stalled one.
 type patientWriter struct {
 	w  io.Writer
 	rc *http.ResponseController
 }
 
-func (p *patientWriter) Write(b []byte) (int, error) {
-	if err := p.rc.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil {
-		return 0, err
+// patience is how much of a block has to be through within stallTimeout.
+const patience = 128 * kib
+
+func (p *patientWriter) Write(b []byte) (n int, err error) {
+	for part := range slices.Chunk(b, patience) {
+		if err := p.rc.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil {
+			return n, err
+		}
+		m, err := p.w.Write(part)
+		if n += m; err != nil {
+			return n, err
+		}
 	}
-	n, err := p.w.Write(b)
-	if err == nil {
-		err = p.rc.Flush()
-	}
-	return n, err
+	return n, p.rc.Flush()
 }
 
 // readFrom reads the query seq=N&hash=H, which must be all there is.
@@ -123,6 +129,7 @@ func (c *Client) CatchUp(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, 
 	}
 	pos, err := readPos(res.Header)
 	if res.StatusCode == http.StatusOK && err == nil && pos != nil {
+		watch.Stop()
 		w := &watched{ReadCloser: res.Body, watch: watch, cancel: cancel}
 		if signed, err := readCheckpoint(res.Header); err == nil && signed != nil && c.cfg.Signed != nil {
 			w.after = func() { c.heard.Go(func() { c.cfg.Signed(to, uri, signed) }) }
@@ -148,8 +155,10 @@ type watched struct {
 	after  func() // once the reader is done; nil = nothing
 }
 
+// Read counts the time that the peer takes, not what its reader does in between.
 func (w *watched) Read(b []byte) (int, error) {
 	w.watch.Reset(stallTimeout)
+	defer w.watch.Stop()
 	return w.ReadCloser.Read(b)
 }
 

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 
 	"hubbub/internal/room"
@@ -34,6 +35,9 @@ func (h *Hub) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI,
 	switch {
 	case errors.As(err, &none), isProblem(err):
 		return refused.Marshal()
+	case errors.Is(err, errNoGroupInfo):
+		return nil, mimi.NewProblem(http.StatusServiceUnavailable, "group-info-lost",
+			"the hub lost the GroupInfo of this epoch: devices can join again after the room's next change")
 	case err != nil:
 		return nil, err
 	}
@@ -43,6 +47,10 @@ func (h *Hub) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI,
 	}
 	return answer.Marshal()
 }
+
+// errNoGroupInfo: the newest commit came back to us from a follower, and its
+// GroupInfo, which no follower has, did not. Only a member could sign another.
+var errNoGroupInfo = errors.New("hub: no GroupInfo of this epoch")
 
 // notJoinable: the user may not join the room.
 type notJoinable struct{}
@@ -72,6 +80,9 @@ func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user mimi.UserURI)
 }
 
 func joinContent(s *room.State) (*mimi.GroupInfoRatchetTree, error) {
+	if len(s.GroupInfo()) == 0 {
+		return nil, errNoGroupInfo
+	}
 	content := &mimi.GroupInfoRatchetTree{
 		RatchetTree: mimi.RatchetTreeOption{Representation: mimi.TreeFull, Tree: s.Group().Tree()},
 	}

@@ -21,9 +21,14 @@ type Snapshot struct {
 	Pending       []Pending
 	Participants  []Participant
 	History       []Change
+	Signed        []byte // the hub's checkpoint of Pos; nil in a copy that is kept
 }
 
-const snapshotVersion = 1
+// Versions of an encoded Snapshot: as it is kept, and with the hub's checkpoint.
+const (
+	snapshotVersion = 1
+	signedVersion   = 2
+)
 
 // NewSnapshot takes a snapshot of a State. history is the membership history
 // up to its position.
@@ -42,7 +47,11 @@ func NewSnapshot(s *State, history []Change) (*Snapshot, error) {
 // Encode returns the octets of the x-snapshot answer.
 func (s *Snapshot) Encode() ([]byte, error) {
 	var w wire.Writer
-	w.Uint8(snapshotVersion)
+	version := uint8(snapshotVersion)
+	if s.Signed != nil {
+		version = signedVersion
+	}
+	w.Uint8(version)
 	w.Opaque([]byte(s.Room))
 	encodePos(&w, s.Pos)
 	w.Uint64(s.LastTimestamp)
@@ -60,14 +69,18 @@ func (s *Snapshot) Encode() ([]byte, error) {
 			encodeChange(w, c)
 		}
 	})
+	if s.Signed != nil {
+		w.Opaque(s.Signed)
+	}
 	return w.Bytes()
 }
 
 // ParseSnapshot reads the octets of an x-snapshot answer.
 func ParseSnapshot(b []byte) (*Snapshot, error) {
 	r := wire.NewReader(b)
-	if v := r.Uint8(); v != snapshotVersion {
-		return nil, fmt.Errorf("room: snapshot of unknown version %d", v)
+	version := r.Uint8()
+	if version != snapshotVersion && version != signedVersion {
+		return nil, fmt.Errorf("room: snapshot of unknown version %d", version)
 	}
 	s := &Snapshot{Room: mimi.RoomURI(r.Opaque()), Pos: decodePos(r), LastTimestamp: r.Uint64()}
 	s.GroupInfo, s.Tree = r.Opaque(), r.Opaque()
@@ -77,6 +90,9 @@ func ParseSnapshot(b []byte) (*Snapshot, error) {
 	}
 	for v := r.Vector(); !v.Empty(); {
 		s.History = append(s.History, decodeChange(v))
+	}
+	if version == signedVersion {
+		s.Signed = r.Opaque()
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("room: snapshot: %w", err)
