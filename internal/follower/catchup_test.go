@@ -2,11 +2,14 @@ package follower_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"hubbub/internal/fanout"
 	"hubbub/internal/follower"
 	"hubbub/internal/room"
+	"hubbub/internal/room/roomtest"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )
@@ -231,6 +235,15 @@ func TestRestoredHubFetchesWhatItLost(t *testing.T) {
 		if _, at, _ := x.a.log(); at.Seq != head.Seq+1 {
 			t.Errorf("the hub is at %v, want the entry after %v", at, head)
 		}
+		// Followers do not have the GroupInfo of the commit that it got back.
+		var p *mimi.Problem
+		if _, err := x.groupInfo(x.bob); !errors.As(err, &p) || p.Code != "group-info-lost" {
+			t.Errorf("a device that would join is told %v", err)
+		}
+		x.alice.write(store.SubmitUpdate, x.alice.Commit())
+		if answer, err := x.groupInfo(x.bob); err != nil || answer.Status != mimi.GroupInfoSuccess {
+			t.Errorf("after a commit a device that would join is told %v, %v", answer, err)
+		}
 		x.c.start()
 		x.setDown("c.localhost", false)
 		x.a.fanout.PeerAlive("c.localhost")
@@ -241,6 +254,22 @@ func TestRestoredHubFetchesWhatItLost(t *testing.T) {
 			t.Errorf("bob read %d of %d messages", len(x.bob.Texts), x.sent)
 		}
 	})
+}
+
+// groupInfo asks the hub for what a device needs to join.
+func (x *trio) groupInfo(d *device) (*mimi.GroupInfoResponse, error) {
+	x.Helper()
+	_, pub, err := roomtest.Suite.GenerateHPKEKey(rand.Reader)
+	x.must(err)
+	req := &mimi.GroupInfoRequest{Credential: d.Credential(), PublicKey: pub}
+	x.must(req.Sign(d.Key()))
+	body, err := req.Marshal()
+	x.must(err)
+	answer, err := x.a.hub.GroupInfo(x.Context(), d.home.domain, chat, body)
+	if err != nil {
+		return nil, err
+	}
+	return mimi.ParseGroupInfoResponse(answer)
 }
 
 // A hub that has written anew before its followers could tell it what it had lost
@@ -336,8 +365,35 @@ func TestRetention(t *testing.T) {
 	})
 }
 
-// A long log is caught up with block by block. The rate is logged, of both sides
-// and their databases together, without a network between them.
+// A provider that has left, and lost its copy before it got the last entries, is
+// owed nothing any more: its queue does not stand for ever.
+func TestQueueOfALostCopyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTrio(t)
+		x.say(1)
+		x.c.kill()
+		x.setDown("c.localhost", true)
+		x.alice.write(store.SubmitUpdate, x.alice.Commit(x.alice.Removal(x.cathy.User)...))
+		x.alice.catchUp()
+		x.c.dir = x.TempDir()
+		x.c.start()
+		x.setDown("c.localhost", false)
+		x.a.fanout.PeerAlive("c.localhost")
+		pass(time.Hour)
+		var f *store.FanoutState
+		x.must(x.a.store.View(x.Context(), func(tx store.ReadTx) (err error) {
+			f, err = tx.Fanout(chat, "c.localhost")
+			return err
+		}))
+		if f.Until == 0 || f.Acked != f.Until || f.Parked != "" {
+			t.Errorf("the queue is %+v", f)
+		}
+		x.checkEqual("b.localhost")
+	})
+}
+
+// A log of many blocks is caught up with as a whole, and where the network breaks
+// in the middle it goes on from there.
 func TestCatchUpOfALongLog(t *testing.T) {
 	const entries = 6000
 	w := newWorld(t, 3, "a.localhost", "b.localhost")
@@ -363,15 +419,34 @@ func TestCatchUpOfALongLog(t *testing.T) {
 		}
 	}
 	before := b.head()
-	began := time.Now()
-	at, err := b.follower.CatchUp(w.Context(), chat)
-	took := time.Since(began)
+	source := &breaking{LogSource: b, after: 2 << 20}
+	f := follower.New(follower.Config{Domain: b.domain, Store: b.store, Env: roomtest.Env(), Remote: b, Entries: source})
+	at, err := f.CatchUp(w.Context(), chat)
 	w.must(err)
 	if at.Seq != before.Seq+entries || b.head() != at {
 		t.Errorf("caught up from %v to %v, stored %v", before, at, b.head())
 	}
-	t.Logf("%d entries in %v: %.0f entries/s", entries, took, entries/took.Seconds())
+	if len(source.asked) != 3 || source.asked[1] <= before.Seq || source.asked[2] != at.Seq {
+		t.Errorf("asked for what follows %v", source.asked)
+	}
+	b.kill()
+	b.start() // what its own follower has in memory is old
 	w.checkEqual("b.localhost")
+}
+
+// breaking is a network that breaks off the first answer.
+type breaking struct {
+	follower.LogSource
+	after int64    // octets
+	asked []uint64 // Seq, in each request
+}
+
+func (s *breaking) CatchUp(ctx context.Context, hub mimi.Domain, uri mimi.RoomURI, from room.Pos) (room.Pos, io.ReadCloser, error) {
+	head, body, err := s.LogSource.CatchUp(ctx, hub, uri, from)
+	if s.asked = append(s.asked, from.Seq); err == nil && len(s.asked) == 1 {
+		body = io.NopCloser(io.MultiReader(io.LimitReader(body, s.after), iotest.ErrReader(errNetwork)))
+	}
+	return head, body, err
 }
 
 // head is where a provider's log of the chat ends; zero if it has none.

@@ -9,6 +9,7 @@ import (
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
+	"hubbub/mimi/checkpoint"
 )
 
 // start is a replica about to be created.
@@ -18,10 +19,28 @@ type start struct {
 	history      []room.Change
 	participants []room.Participant
 	joined       []store.Membership
+	signed       []byte // the hub's checkpoint of where it begins
 }
 
 func (s *start) write(tx store.Tx) error {
-	return record.Create(tx, &s.state, s.rec, s.history, s.participants, s.joined)
+	if err := record.Create(tx, &s.state, s.rec, s.history, s.participants, s.joined); err != nil {
+		return err
+	}
+	key := record.CheckpointKey(s.rec.URI)
+	if _, err := tx.Meta(key); !errors.Is(err, store.ErrNotFound) {
+		return err // of a copy that was lost, and newer
+	}
+	return tx.PutMeta(key, s.signed)
+}
+
+// checkSigned demands that the hub has signed the place where a replica is about
+// to begin.
+func checkSigned(signed []byte, s *room.State) error {
+	c, err := checkpoint.Open(signed, s.Room, s.Group().ExternalSenders())
+	if err == nil && (room.Pos{Seq: c.Seq, Hash: c.Hash}) != s.Pos {
+		err = checkpoint.ErrBadCheckpoint
+	}
+	return err
 }
 
 // keep remembers a replica that has just come to exist.
@@ -78,6 +97,9 @@ func (n *notification) begin() error {
 		return errGap()
 	}
 	state, err := room.StartFrom(n.f.cfg.Env, n.snapshot)
+	if err == nil {
+		err = checkSigned(n.snapshot.Signed, &state)
+	}
 	if err != nil {
 		n.f.cfg.Log.Error("follower: a hub sent a snapshot that does not hold", "hub", n.uri.Domain(), "cause", err)
 		return mimi.NewProblem(http.StatusBadRequest, "bad-snapshot", "the snapshot does not verify")
@@ -93,7 +115,7 @@ func (n *notification) begin() error {
 	n.next = state
 	n.created = &start{
 		state: state, rec: rec, history: n.snapshot.History, participants: state.Participants(),
-		joined: record.Joined(n.f.cfg.Domain, &state, members),
+		joined: record.Joined(n.f.cfg.Domain, &state, members), signed: n.snapshot.Signed,
 	}
 	return nil
 }

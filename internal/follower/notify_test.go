@@ -276,7 +276,10 @@ func TestNotifyBadTimestamp(t *testing.T) {
 // The snapshot is the hub's word; what can be checked of it is checked.
 func TestSnapshotIsVerified(t *testing.T) {
 	inBubble(t, 1, func(x *announced) {
-		was := x.welcome.Snapshot
+		was, err := x.alice.home.hub.Snapshot(x.Context(), "b.localhost", chat, x.welcome.Seq)
+		x.must(err)
+		elsewhere, err := x.alice.home.hub.CheckpointAt(chat, *x.pos(2))
+		x.must(err)
 		for name, change := range map[string]func(*room.Snapshot){
 			"participants": func(s *room.Snapshot) { s.Participants[0].Role = 2 },
 			"tree":         func(s *room.Snapshot) { s.Tree[len(s.Tree)/2] ^= 1 },
@@ -284,6 +287,9 @@ func TestSnapshotIsVerified(t *testing.T) {
 			"another room": func(s *room.Snapshot) { s.Room = "mimi://a.localhost/r/other" },
 			"position":     func(s *room.Snapshot) { s.Pos.Hash[0] ^= 1 },
 			"history":      func(s *room.Snapshot) { s.History[0].Actor = "nobody" },
+			"no signature": func(s *room.Snapshot) { s.Signed = nil },
+			"signature":    func(s *room.Snapshot) { s.Signed[len(s.Signed)-5] ^= 1 },
+			"other place":  func(s *room.Snapshot) { s.Signed = elsewhere },
 		} {
 			s, err := room.ParseSnapshot(slices.Clone(was))
 			x.must(err)
