@@ -14,7 +14,8 @@ import (
 // returns it, Queued or, if the client asks a second time, as it stands by now.
 // Client, Txn, Room, Kind and Body are the caller's; the rest is filled in.
 // Refusals are *mimi.Problem: what does not decode, an unknown room, somebody
-// else's identity, a Txn used before for something else.
+// else's identity, a Txn used before for something else, and what finds the outbox
+// full.
 func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submission, error) {
 	s.Hub, s.State, s.EnqueuedAt = s.Room.Domain(), store.Queued, f.nowMS()
 	var sender mimi.UserURI
@@ -29,6 +30,12 @@ func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submi
 	err = f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
 		if err := checkOwner(tx, s, sender); err != nil {
 			return err
+		}
+		if full := f.outbox.hasRoom([]store.Submission{s}); full != nil {
+			// A repeat is answered however full it is.
+			if _, err := tx.Submission(s.Client, s.Txn); errors.Is(err, store.ErrNotFound) {
+				return full
+			}
 		}
 		if stored, err = tx.Enqueue(s); err == nil {
 			f.outbox.insert(stored)
@@ -72,6 +79,9 @@ func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]s
 			if err := checkOwner(tx, list[0], sender); err != nil {
 				return err
 			}
+		}
+		if full := f.outbox.hasRoom(list); full != nil {
+			return full
 		}
 		if stored, err = tx.EnqueueAll(list); err == nil {
 			f.outbox.insert(stored...)

@@ -57,6 +57,7 @@ type Config struct {
 	MaxRefusals int            // 4xx answers before a submission is given up [3]
 	Retention   time.Duration  // how long an unanswered submission is repeated [30 days]
 	Jitter      backoff.Jitter // [full jitter]
+	Quota       Quota          // of writes that wait
 }
 
 // Follower is safe for concurrent use.
@@ -91,6 +92,7 @@ func New(cfg Config) *Follower {
 	if cfg.Retention == 0 {
 		cfg.Retention = 30 * 24 * time.Hour
 	}
+	cfg.Quota = cfg.Quota.withDefaults()
 	f := &Follower{
 		cfg:      cfg,
 		gates:    &gates{jitter: cfg.Jitter, byPeer: map[mimi.Domain]*gate{}},

@@ -39,6 +39,7 @@ type outbox struct {
 	workers sync.WaitGroup
 	lanes   map[laneKey]*lane
 	senders map[mimi.Domain]*sender
+	burden  burden
 	held    int                  // octets of bodies in memory
 	under   map[[32]byte]bool    // messages under way; true = their entry has come
 	awaited map[[32]byte]awaited // accepted writes whose entry has not come, by message
@@ -46,7 +47,7 @@ type outbox struct {
 }
 
 func newOutbox(f *Follower) *outbox {
-	return &outbox{f: f, lanes: map[laneKey]*lane{}, senders: map[mimi.Domain]*sender{},
+	return &outbox{f: f, burden: newBurden(), lanes: map[laneKey]*lane{}, senders: map[mimi.Domain]*sender{},
 		under: map[[32]byte]bool{}, awaited: map[[32]byte]awaited{}}
 }
 
@@ -71,6 +72,7 @@ type lane struct {
 // writes it, which fixes the order.
 type item struct {
 	id       uint64
+	size     int  // octets of the body
 	open     int  // calls of Enqueue whose commit is not decided
 	durable  bool // its row is
 	attempts int
@@ -153,7 +155,8 @@ func (o *outbox) put(s *store.Submission, durable bool) *item {
 	l := o.lane(laneKey{s.Client, s.Hub})
 	i, found := l.find(s.ID)
 	if !found {
-		it := item{id: s.ID, attempts: s.Attempts}
+		it := item{id: s.ID, size: len(s.Body), attempts: s.Attempts}
+		o.burden.add(l.key, 1, it.size)
 		if o.held+len(s.Body) <= maxHeld {
 			it.sub = s
 			o.held += len(s.Body)
@@ -211,6 +214,7 @@ func (o *outbox) settle(durable bool, list ...store.Submission) {
 // remove takes items out of a lane. o.mu is held.
 func (o *outbox) remove(l *lane, from, to int) {
 	for i := from; i < to; i++ {
+		o.burden.add(l.key, -1, -l.items[i].size)
 		if s := l.items[i].sub; s != nil {
 			o.held -= len(s.Body)
 		}

@@ -33,6 +33,7 @@ type office struct {
 	flying map[string]int
 
 	updates func() ([]byte, error) // answers to handshakes
+	quota   follower.Quota         // from the next start on
 }
 
 type question struct {
@@ -68,7 +69,7 @@ func (o *office) start() {
 	}
 	o.store = s
 	o.follower = follower.New(follower.Config{
-		Domain: "b.localhost", Store: s, Env: roomtest.Env(), Remote: o,
+		Domain: "b.localhost", Store: s, Env: roomtest.Env(), Remote: o, Quota: o.quota,
 		Jitter: func(max time.Duration) time.Duration { return max },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -10,6 +10,7 @@ import (
 
 	"hubbub/internal/api"
 	"hubbub/internal/federation"
+	"hubbub/internal/follower"
 	"hubbub/internal/peer"
 	"hubbub/internal/room"
 	"hubbub/mimi"
@@ -184,6 +185,11 @@ type rates struct {
 // ofRooms are the limits of rooms that we host.
 func (l LimitsConfig) ofRooms() room.Limits {
 	return room.Limits{Clients: l.ClientsPerRoom, Users: l.UsersPerRoom, Pending: l.ProposalsPerRoom, PendingPerSender: l.ProposalsPerSender}
+}
+
+// ofOutbox is how much may wait for other providers.
+func (l LimitsConfig) ofOutbox() follower.Quota {
+	return follower.Quota{RowsPerUser: l.OutboxPerUser, RowsPerHub: l.OutboxPerPeer, BytesPerHub: l.OutboxBytesPerPeer}
 }
 
 // limitsOf makes what the configuration, which is valid, asks for.

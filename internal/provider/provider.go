@@ -171,7 +171,7 @@ func (p *Provider) wire(k keyring) error {
 	remote := &hubs{domain, h, p.remote}
 	p.follower = follower.New(follower.Config{
 		Domain: domain, Store: p.store, Env: env, Remote: remote, Batch: remote, Entries: p.remote,
-		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "follower"),
+		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Quota: p.cfg.Limits.ofOutbox(), Log: p.log.With("part", "follower"),
 	})
 	km := keymaterial.New(keymaterial.Config{
 		Domain: domain, Store: p.store, Verifier: verifier, Consent: keymaterial.Open{}, Remote: suppliers{p.remote},
