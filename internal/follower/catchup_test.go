@@ -419,32 +419,46 @@ func TestCatchUpOfALongLog(t *testing.T) {
 		}
 	}
 	before := b.head()
-	source := &breaking{LogSource: b, after: 2 << 20}
-	f := follower.New(follower.Config{Domain: b.domain, Store: b.store, Env: roomtest.Env(), Remote: b, Entries: source})
-	at, err := f.CatchUp(w.Context(), chat)
-	w.must(err)
-	if at.Seq != before.Seq+entries || b.head() != at {
-		t.Errorf("caught up from %v to %v, stored %v", before, at, b.head())
+	// Each time somebody is killed: what a follower had in memory is gone, and the
+	// hub's answer ends wherever it does, in a header or in the middle of a block.
+	// The last one goes on by itself after the first break.
+	places := []room.Pos{before}
+	kills := [][]int64{{0}, {1}, {43}, {44}, {500_000}, {1<<20 + 50_000, 100}, {1<<20 + 50_000}}
+	for i, cuts := range kills {
+		source := &breaking{LogSource: b, cuts: cuts}
+		f := follower.New(follower.Config{Domain: b.domain, Store: b.store, Env: roomtest.Env(), Remote: b, Entries: source})
+		at, err := f.CatchUp(w.Context(), chat)
+		if last := i == len(kills)-1; last != (err == nil) {
+			t.Errorf("cut after %d octets: %v", cuts, err)
+		}
+		if source.asked[0] != places[len(places)-1].Seq || b.head() != at {
+			t.Errorf("cut after %d octets: asked for what follows %v, got to %v, stored %v", cuts, source.asked, at, b.head())
+		}
+		places = append(places, at)
 	}
-	if len(source.asked) != 3 || source.asked[1] <= before.Seq || source.asked[2] != at.Seq {
-		t.Errorf("asked for what follows %v", source.asked)
+	if at := places[len(places)-1]; at.Seq != before.Seq+entries {
+		t.Errorf("caught up from %v to %v", before, at)
+	}
+	if places[5] != before || places[6] == before {
+		t.Errorf("what arrived whole was not kept: %v", places)
 	}
 	b.kill()
 	b.start() // what its own follower has in memory is old
 	w.checkEqual("b.localhost")
 }
 
-// breaking is a network that breaks off the first answer.
+// breaking is a network that breaks off answers.
 type breaking struct {
 	follower.LogSource
-	after int64    // octets
+	cuts  []int64  // octets of each answer that arrive; those after the last are whole
 	asked []uint64 // Seq, in each request
 }
 
 func (s *breaking) CatchUp(ctx context.Context, hub mimi.Domain, uri mimi.RoomURI, from room.Pos) (room.Pos, io.ReadCloser, error) {
 	head, body, err := s.LogSource.CatchUp(ctx, hub, uri, from)
-	if s.asked = append(s.asked, from.Seq); err == nil && len(s.asked) == 1 {
-		body = io.NopCloser(io.MultiReader(io.LimitReader(body, s.after), iotest.ErrReader(errNetwork)))
+	n := len(s.asked)
+	if s.asked = append(s.asked, from.Seq); err == nil && n < len(s.cuts) {
+		body = io.NopCloser(io.MultiReader(io.LimitReader(body, s.cuts[n]), iotest.ErrReader(errNetwork)))
 	}
 	return head, body, err
 }
