@@ -91,6 +91,14 @@ func (n *Notifier) subscribe(w *wakeup) {
 	n.byUser[w.user][w] = struct{}{}
 }
 
+// Streams is the number of clients that are connected. What those that are not
+// have acknowledged is stored.
+func (n *Notifier) Streams() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.streams)
+}
+
 // endAll tells all streams to end, each on a goroutine of its own.
 func (n *Notifier) endAll(reason error) {
 	n.mu.Lock()

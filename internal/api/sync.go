@@ -81,6 +81,9 @@ func (st *stream) end(err error) {
 	st.ending.Do(func() {
 		st.s.Log.Debug("sync stream ended", "error", err)
 		st.ping.Stop()
+		if err := st.s.acks.flushOf(context.Background(), st.c.URI); err != nil {
+			st.s.Log.Warn("what a client acknowledged last is not stored", "error", err)
+		}
 		st.s.Notifier.unsubscribe(st.bell)
 		st.giveReason(err)
 		st.cancel()

@@ -8,6 +8,7 @@ import (
 
 	"hubbub/internal/room"
 	"hubbub/internal/store"
+	"hubbub/internal/tail"
 )
 
 // batch is the body of one notify request.
@@ -24,6 +25,9 @@ var errMoved = errors.New("fanout: state changed")
 // next finds what to send and makes durable what must be: the end of a new
 // batch. nil = nothing.
 func (q *queue) next(ctx context.Context) (*batch, error) {
+	if b, err := q.recent(ctx); b != nil || err != nil {
+		return b, err
+	}
 	for {
 		var b *batch
 		var planned store.FanoutState
@@ -44,6 +48,67 @@ func (q *queue) next(ctx context.Context) (*batch, error) {
 	}
 }
 
+// recent makes a batch of what is in memory, nil if it takes a look at the store.
+// Its end is durable already if Extend made it, and is made so otherwise, if the
+// row is what we take it for.
+func (q *queue) recent(ctx context.Context) (*batch, error) {
+	q.f.mu.Lock()
+	made := q.extended
+	q.extended = span{}
+	q.f.mu.Unlock()
+	if !q.clear || q.f.cfg.Tails == nil {
+		return nil, nil
+	}
+	if made.to != 0 && (q.acked == 0 || q.acked == made.from) {
+		if list := q.plain(made.from, int(made.to-made.from), math.MaxInt); uint64(len(list)) == made.to-made.from {
+			return batchOf(list), nil
+		}
+		return nil, nil
+	}
+	if q.acked == 0 || made.to != 0 {
+		return nil, nil
+	}
+	list := q.plain(q.acked, q.f.cfg.MaxBatch, q.f.cfg.MaxBatchBytes)
+	if len(list) == 0 {
+		return nil, nil
+	}
+	b, done := batchOf(list), false
+	err := q.f.cfg.Store.Update(ctx, func(tx store.Tx) (err error) {
+		done, err = tx.ExtendFanout(q.room, q.peer, 0, q.acked, b.pos.Seq)
+		return err
+	})
+	if err != nil || !done {
+		return nil, err
+	}
+	return b, nil
+}
+
+// plain is what memory holds after a place, up to the first entry that may bring a
+// Welcome or an end with it.
+func (q *queue) plain(after uint64, limit, maxBytes int) []*tail.Entry {
+	list, _ := q.f.cfg.Tails.After(q.room, after, limit, maxBytes)
+	for i, e := range list {
+		if !e.Plain {
+			return list[:i]
+		}
+	}
+	return list
+}
+
+func batchOf(list []*tail.Entry) *batch {
+	size := 0
+	for _, e := range list {
+		size += len(e.Body)
+	}
+	b := &batch{body: make([]byte, 0, size)}
+	for _, e := range list {
+		b.body = append(b.body, e.Body...)
+	}
+	last := list[len(list)-1]
+	b.pos = room.Pos{Seq: last.Seq, Hash: last.Hash}
+	return b
+}
+
 // plan decides, without writing, what goes out next. In this order: the batch
 // already frozen, exactly as it was; a Welcome of the last acknowledged entry;
 // new entries, up to the commit of the next Welcome, so that each Welcome
@@ -53,12 +118,18 @@ func (q *queue) plan(tx store.ReadTx) (store.FanoutState, *batch, error) {
 	if err != nil {
 		return store.FanoutState{}, nil, err
 	}
+	q.clear = false
 	if s.Parked != "" {
 		return *s, nil, errStop
 	}
 	if q.acked == s.Sent {
 		s.Acked = s.Sent
 	}
+	welcomes, err := tx.OutWelcomes(q.room, q.peer, 0)
+	if err != nil {
+		return *s, nil, err
+	}
+	q.clear = len(welcomes) == 0 && s.Until == 0
 	if s.Acked < s.Sent {
 		b, err := q.entries(tx, s.Acked, s.Sent, math.MaxInt, math.MaxInt)
 		if err == nil && (b == nil || b.pos.Seq != s.Sent) {
@@ -69,10 +140,6 @@ func (q *queue) plan(tx store.ReadTx) (store.FanoutState, *batch, error) {
 	until := uint64(math.MaxUint64)
 	if s.Until != 0 {
 		until = s.Until
-	}
-	welcomes, err := tx.OutWelcomes(q.room, q.peer, 0)
-	if err != nil {
-		return *s, nil, err
 	}
 	if len(welcomes) > 0 {
 		if w := welcomes[0]; w.Seq <= s.Acked {

@@ -25,6 +25,7 @@ import (
 	"hubbub/internal/backoff"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 )
 
@@ -40,10 +41,11 @@ type Sender interface {
 type Config struct {
 	Store  store.Store
 	Sender Sender
+	Tails  *tail.Tails  // filled by Store; nil = everything is read from Store
 	Log    *slog.Logger // [discard]
 
 	MaxInFlight   int            // requests at once over all pairs [128]; one peer gets an eighth of them at most
-	MaxBatch      int            // messages per request [64]
+	MaxBatch      int            // messages per request [256]
 	MaxBatchBytes int            // octets per request beyond the first message [1 MiB]
 	MaxRefusals   int            // 4xx answers to one batch before its pair is parked [3]
 	Retention     time.Duration  // how old an entry may be that a failing follower still gets by itself [30 days]
@@ -71,7 +73,7 @@ func New(cfg Config) *Fanout {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	orDefault(&cfg.MaxInFlight, 128)
-	orDefault(&cfg.MaxBatch, 64)
+	orDefault(&cfg.MaxBatch, 256)
 	orDefault(&cfg.MaxBatchBytes, 1<<20)
 	orDefault(&cfg.MaxRefusals, 3)
 	if cfg.Retention == 0 {
@@ -157,24 +159,32 @@ func (f *Fanout) Extend(tx store.Tx, uri mimi.RoomURI, from, to uint64, size int
 		return nil
 	}
 	type place struct {
-		peer  mimi.Domain
+		q     *queue
 		acked uint64
 	}
 	var places []place
 	f.mu.Lock()
-	for peer, q := range f.rooms[uri] {
+	for _, q := range f.rooms[uri] {
 		switch {
 		case q.again:
 		case q.resting && q.acked == from:
-			places = append(places, place{peer, 0})
+			places = append(places, place{q, 0})
 		case !q.running:
-			places = append(places, place{peer, from})
+			places = append(places, place{q, from})
 		}
 	}
 	f.mu.Unlock()
 	for _, p := range places {
-		if err := tx.ExtendFanout(uri, p.peer, p.acked, from, to); err != nil {
+		done, err := tx.ExtendFanout(uri, p.q.peer, p.acked, from, to)
+		if err != nil {
 			return err
+		}
+		if done {
+			tail.Then(tx, func() {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				p.q.extended = span{from, to}
+			})
 		}
 	}
 	return nil

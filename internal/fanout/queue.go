@@ -18,19 +18,26 @@ type queue struct {
 	peer mimi.Domain
 
 	// Owned by Fanout.mu.
-	running bool          // a goroutine is in drain
-	again   bool          // something may have changed since it last looked
-	resting bool          // drain has nothing to send and does not touch acked
-	alive   chan struct{} // closed by revive; not nil while backing off
-	retry   chan struct{} // closed by Retry; not nil while backing off
-	status  Status
+	running  bool          // a goroutine is in drain
+	again    bool          // something may have changed since it last looked
+	resting  bool          // drain has nothing to send and does not touch acked
+	extended span          // the batch that Extend made; zero = none since drain looked
+	alive    chan struct{} // closed by revive; not nil while backing off
+	retry    chan struct{} // closed by Retry; not nil while backing off
+	status   Status
 
 	bell chan struct{} // has a value after again was set
 
 	// Owned by drain.
 	acked    uint64 // acknowledged by the peer, perhaps not yet in the store
 	refusals int    // 4xx answers to the batch now under way
+	// clear: as of the last look at the store there was neither a Welcome to send
+	// nor an end. That stays so as long as what is sent from memory is plain.
+	clear bool
 }
+
+// span is the entries in (from, to].
+type span struct{ from, to uint64 }
 
 // errStop ends a queue's goroutine: the context is done or the pair is parked.
 var errStop = errors.New("fanout: stopped")
@@ -191,6 +198,7 @@ func (q *queue) succeeded() {
 // failed parks the pair if the peer will not have the batch, and otherwise
 // waits until it is time to try again.
 func (q *queue) failed(ctx context.Context, err error) error {
+	q.clear = false // the store knows what has to be sent again
 	var sent *sendError
 	if isSend := errors.As(err, &sent); isSend && refusal(err) != nil {
 		p := refusal(err)

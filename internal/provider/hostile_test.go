@@ -94,6 +94,11 @@ func (w *world) target() target {
 
 // atRest says whether every follower has everything.
 func (w *world) atRest() error {
+	for _, r := range w.running {
+		if n := r.notifier.Streams(); n > 0 {
+			return fmt.Errorf("%d streams of %s are open", n, r.cfg.Identity)
+		}
+	}
 	before := w.dump("a.localhost") + w.dump("b.localhost")
 	err := w.running["a.localhost"].store.View(w.t.Context(), func(tx store.ReadTx) error {
 		list, err := tx.Fanouts()

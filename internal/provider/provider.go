@@ -160,7 +160,7 @@ func (p *Provider) wire(k keyring) error {
 		Domain: domain, Certificate: k.federation, Roots: k.peers, Address: p.cfg.addresses(), Allowed: p.cfg.allowed(),
 		Checkpoint: p.proofs.next, Signed: p.proofs.heard, Held: p.held, Observed: p.book.Sent,
 	})
-	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Log: p.log.With("part", "fanout")})
+	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Tails: p.tails, Log: p.log.With("part", "fanout")})
 	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
 	h := hub.New(hub.Config{
 		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout, Limit: rates.writesOf(domain),

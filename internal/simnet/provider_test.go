@@ -23,6 +23,7 @@ import (
 	"hubbub/internal/room/roomtest"
 	"hubbub/internal/store"
 	"hubbub/internal/store/sqlstore"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 	"hubbub/mls"
 )
@@ -85,12 +86,14 @@ func (p *provider) start() {
 	l.disk = &disk{Store: p.engine, life: l}
 	env := roomtest.Env()
 	jitter := func(max time.Duration) time.Duration { return max }
-	l.fanout = fanout.New(fanout.Config{Store: l.disk, Sender: l, Jitter: jitter, MaxBatch: 4})
+	tails := tail.New(1 << 20)
+	st := tail.Watch(l.disk, tails)
+	l.fanout = fanout.New(fanout.Config{Store: st, Tails: tails, Sender: l, Jitter: jitter, MaxBatch: 4})
 	l.hub = hub.New(hub.Config{
-		Domain: p.domain, Store: l.disk, Env: env, SignatureKey: p.key, Shipper: l.fanout, Wake: l.fanout.Wake, Now: p.now,
+		Domain: p.domain, Store: st, Env: env, SignatureKey: p.key, Shipper: l.fanout, Wake: l.fanout.Wake, Now: p.now,
 		Followers: (*asHub)(l),
 	})
-	l.follower = follower.New(follower.Config{Domain: p.domain, Store: l.disk, Env: env, Remote: l, Batch: p.batcher(l), Entries: l, Now: p.now, Jitter: jitter, MaxRefusals: 1})
+	l.follower = follower.New(follower.Config{Domain: p.domain, Store: st, Env: env, Remote: l, Batch: p.batcher(l), Entries: l, Now: p.now, Jitter: jitter, MaxRefusals: 1})
 	l.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: l.disk, Verifier: env.Verifier, Remote: l, Now: p.now})
 	p.life = l
 	p.reach.Store(l)

@@ -334,8 +334,8 @@ type Tx interface {
 	PutFanout(f FanoutState) error
 	// ExtendFanout sets Acked to from and Sent to to for a follower whose Sent
 	// is from, whose Acked is at least acked, and that is neither parked nor
-	// at its end. Others are left as they are.
-	ExtendFanout(uri mimi.RoomURI, peer mimi.Domain, acked, from, to uint64) error
+	// at its end. Others are left as they are: false.
+	ExtendFanout(uri mimi.RoomURI, peer mimi.Domain, acked, from, to uint64) (bool, error)
 	// PutOutWelcome stores a Welcome for a follower. Repeats are ignored.
 	PutOutWelcome(w OutWelcome) error
 	// DeleteOutWelcomes drops those with Seq <= upTo.

@@ -32,6 +32,9 @@ func (w *watched) Update(ctx context.Context, fn func(store.Tx) error) error {
 			w.tails.add(do.uri, do.entries)
 		}
 	}
+	for _, then := range tx.then {
+		then()
+	}
 	return nil
 }
 
@@ -39,6 +42,15 @@ func (w *watched) Update(ctx context.Context, fn func(store.Tx) error) error {
 type observed struct {
 	store.Tx
 	made []made
+	then []func()
+}
+
+// Then has fn called once the effects of a transaction on a watched store are
+// durable and in the tails, before Update returns. On other stores it never is.
+func Then(tx store.Tx, fn func()) {
+	if t, ok := tx.(*observed); ok {
+		t.then = append(t.then, fn)
+	}
 }
 
 // made is what one verb did to a log: entries that follow each other, none if it

@@ -42,15 +42,15 @@ func (t *tx) PutFanout(f store.FanoutState) error {
 	return err
 }
 
-func (t *tx) ExtendFanout(uri mimi.RoomURI, peer mimi.Domain, acked, from, to uint64) error {
+func (t *tx) ExtendFanout(uri mimi.RoomURI, peer mimi.Domain, acked, from, to uint64) (bool, error) {
 	id, err := t.roomID(uri)
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, err = t.write(`UPDATE fanouts SET acked = $1, sent = $2 WHERE room = $3 AND peer = $4
+	n, err := t.write(`UPDATE fanouts SET acked = $1, sent = $2 WHERE room = $3 AND peer = $4
 		AND sent = $1 AND acked >= $5 AND until_seq = 0 AND parked = ''`,
 		ordinal(from), ordinal(to), id, string(peer), ordinal(acked))
-	return err
+	return n > 0, err
 }
 
 const selectOutWelcome = `SELECT r.uri, w.seq, w.peer, w.body, w.snapshot
