@@ -20,7 +20,7 @@ const (
 	// patience bounds each wait for one event.
 	patience = 30 * time.Second
 	// atOnce is how much of the preparations goes on at the same time.
-	atOnce = 8
+	atOnce = 24
 )
 
 // Options say how to run. Not every scenario heeds all of them.

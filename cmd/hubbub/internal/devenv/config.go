@@ -125,9 +125,12 @@ func configText(p Provider, caFile string, all []Provider) string {
 	line("\n# Measurements and stories are not what limits are for.")
 	line("[limits]")
 	for _, name := range []string{"posts_per_device", "rooms_per_user", "claims_per_target", "claims_per_user", "claims_per_peer",
-		"requests_per_peer", "writes_per_peer"} {
+		"requests_per_peer", "writes_per_peer", "enrolment_failures"} {
 		line("%s = \"off\"", name)
 	}
+	line("clients_per_room = 10000")
+	line("users_per_room = 10000")
+	line("outbox_per_user = 1000000")
 	line("\n[log]")
 	line("level = \"info\"")
 	line("format = \"text\"")
