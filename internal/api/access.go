@@ -13,6 +13,20 @@ import (
 // outside, 1 is banned.
 const roleBanned = 1
 
+// Standings is what Rooms may offer besides: MayPost says whether a client is
+// known, without asking the store, to be a member of the group of a room that
+// takes messages, and its user a participant. false: the store has to tell.
+type Standings interface {
+	MayPost(room mimi.RoomURI, client mimi.ClientURI) bool
+}
+
+// mayPost says whether a message needs no look at the store: what else can be
+// wrong with it is found by whoever stores it, or is the hub's to say.
+func (s *Server) mayPost(sub *store.Submission) bool {
+	known, ok := s.Rooms.(Standings)
+	return ok && sub.Kind == store.SubmitMessage && known.MayPost(sub.Room, sub.Client)
+}
+
 // access is what a user may see of a room.
 type access struct {
 	rec          *store.RoomRecord

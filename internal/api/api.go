@@ -114,6 +114,7 @@ type Server struct {
 	Config
 	acks     *ledger
 	stopping chan struct{} // closed when Run ends
+	tokens   tokens
 }
 
 // New makes a server. It works once Run does.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 
 	"connectrpc.com/connect"
 
@@ -38,6 +39,31 @@ func (s *Server) authenticate() connect.UnaryInterceptorFunc {
 	}
 }
 
+// maxKnown bounds how many clients are remembered by their token.
+const maxKnown = 10_000
+
+// tokens remembers who has which token. A client is never changed once it is
+// enrolled, nor taken away: whoever builds that has to empty this.
+type tokens struct {
+	mu      sync.RWMutex
+	byToken map[[32]byte]*store.Client
+}
+
+func (t *tokens) get(token [32]byte) *store.Client {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byToken[token]
+}
+
+func (t *tokens) put(token [32]byte, c *store.Client) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byToken == nil || len(t.byToken) >= maxKnown {
+		t.byToken = map[[32]byte]*store.Client{}
+	}
+	t.byToken[token] = c
+}
+
 // byToken finds the client a request comes from. The token is hashed before it
 // is compared with anything, so the time taken says nothing about stored ones.
 func (s *Server) byToken(ctx context.Context, h http.Header) (*store.Client, error) {
@@ -45,9 +71,13 @@ func (s *Server) byToken(ctx context.Context, h http.Header) (*store.Client, err
 	if !bearer || len(token) > maxTokenBytes {
 		token = ""
 	}
-	var c *store.Client
+	hash := sha256.Sum256([]byte(token))
+	c := s.tokens.get(hash)
+	if c != nil {
+		return c, nil
+	}
 	err := s.Store.View(ctx, func(tx store.ReadTx) (err error) {
-		c, err = tx.ClientByToken(sha256.Sum256([]byte(token)))
+		c, err = tx.ClientByToken(hash)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
@@ -57,6 +87,7 @@ func (s *Server) byToken(ctx context.Context, h http.Header) (*store.Client, err
 	if err != nil {
 		return nil, s.fromRole(ctx, err, "")
 	}
+	s.tokens.put(hash, c)
 	return c, nil
 }
 

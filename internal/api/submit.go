@@ -91,8 +91,13 @@ func (s clientService) submitTogether(ctx context.Context, list []*clientpb.NewS
 		return nil
 	}
 	// What is checked of a message is the same for all of one client and room.
-	err := s.Store.View(ctx, func(tx store.ReadTx) error { return checkWrite(tx, c, &subs[0], first) })
-	if err != nil || s.Limits.Posts.Take(c.URI, len(subs)) != nil {
+	if !s.mayPost(&subs[0]) {
+		err := s.Store.View(ctx, func(tx store.ReadTx) error { return checkWrite(tx, c, &subs[0], first) })
+		if err != nil {
+			return nil
+		}
+	}
+	if s.Limits.Posts.Take(c.URI, len(subs)) != nil {
 		return nil
 	}
 	stored, err := together.SubmitAll(ctx, subs)
@@ -121,26 +126,45 @@ func (s clientService) submitOne(ctx context.Context, n *clientpb.NewSubmission)
 	if refused != nil {
 		return sub, refused
 	}
-	fresh := false
-	err := s.Store.View(ctx, func(tx store.ReadTx) (err error) {
-		fresh, err = checkState(tx, c, &sub, w)
-		return err
-	})
-	if err == nil && fresh { // a repeat is answered whatever the rate
-		if p := s.Limits.Posts.Take(c.URI, 1); p != nil {
-			err = p
-		}
-	}
+	err := s.admit(ctx, c, &sub, w)
 	if err == nil {
 		sub, err = s.Rooms.Submit(ctx, sub)
 	}
-	if errors.Is(err, store.ErrExists) {
+	var p *mimi.Problem
+	if errors.Is(err, store.ErrExists) || errors.As(err, &p) && p.Code == "txn-conflict" {
 		return sub, txnConflict()
 	}
 	if err != nil {
 		return sub, s.fromRole(ctx, err, "")
 	}
 	return sub, nil
+}
+
+// admit checks a write against what this provider holds, and counts it. A repeat
+// is admitted whatever the rate.
+func (s clientService) admit(ctx context.Context, c *store.Client, sub *store.Submission, w *write) error {
+	var over error
+	if s.mayPost(sub) {
+		p := s.Limits.Posts.Take(c.URI, 1)
+		if p == nil {
+			return nil
+		}
+		over = p
+	}
+	fresh := false
+	err := s.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		fresh, err = checkState(tx, c, sub, w)
+		return err
+	})
+	if err != nil || !fresh {
+		return err
+	}
+	if over == nil {
+		if p := s.Limits.Posts.Take(c.URI, 1); p != nil {
+			over = p
+		}
+	}
+	return over
 }
 
 func txnConflict() *connect.Error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"hubbub/internal/room"
 	"hubbub/internal/store"
@@ -16,6 +17,27 @@ type replica struct {
 	mu    sync.Mutex // held while a notification is judged and stored
 	state *room.State
 	start room.Pos // where our log of it begins
+
+	seen atomic.Pointer[room.State] // state as it was last, for who must not wait
+}
+
+// set makes a state the one in force, nil to have it loaded. r.mu is held.
+func (r *replica) set(s *room.State) {
+	r.state = s
+	r.seen.Store(s)
+}
+
+// MayPost says whether a client is known, without asking the store or waiting for
+// anybody, to be able to post to a room. false: the store has to tell.
+func (f *Follower) MayPost(uri mimi.RoomURI, client mimi.ClientURI) bool {
+	f.mu.Lock()
+	r := f.rooms[uri]
+	f.mu.Unlock()
+	if r == nil {
+		return false
+	}
+	s := r.seen.Load()
+	return s != nil && s.MayPost(client)
 }
 
 // lock returns a room with its mutex held and its state loaded; state stays
@@ -89,7 +111,8 @@ func (f *Follower) load(ctx context.Context, uri mimi.RoomURI, r *replica) error
 		return err
 	}
 	state = state.At(rec.Head, rec.LastTimestamp, rec.Frozen)
-	r.state, r.start = &state, rec.Start
+	r.start = rec.Start
+	r.set(&state)
 	return nil
 }
 
@@ -99,9 +122,9 @@ func (f *Follower) update(ctx context.Context, r *replica, next room.State, writ
 	err := f.cfg.Store.Update(context.WithoutCancel(ctx), write)
 	switch {
 	case err == nil:
-		r.state = &next
+		r.set(&next)
 	case errors.Is(err, store.ErrUnknownOutcome), errors.Is(err, store.ErrConflict):
-		r.state = nil
+		r.set(nil)
 	}
 	return err
 }

@@ -49,6 +49,12 @@ func (r *rooms) SubmitAll(ctx context.Context, list []store.Submission) ([]store
 	return r.postAll(context.WithoutCancel(ctx), list)
 }
 
+// MayPost says whether a client is known to be able to post to a room of another
+// provider.
+func (r *rooms) MayPost(uri mimi.RoomURI, client mimi.ClientURI) bool {
+	return uri.Domain() != r.domain && r.follower.MayPost(uri, client)
+}
+
 // GroupInfo asks the room's hub.
 func (r *rooms) GroupInfo(ctx context.Context, _ mimi.ClientURI, uri mimi.RoomURI, body []byte) ([]byte, error) {
 	if uri.Domain() == r.domain {

@@ -68,6 +68,21 @@ func (s *State) MayJoin(u mimi.UserURI) bool {
 		s.view.effective.Can(u, policy.CanAddOwnClient)
 }
 
+// MayPost says whether a client is a member of the group whose user takes part,
+// in a room that is not frozen. What it posts is judged by Step. It may be called
+// at any time, also while the State is stepped from.
+func (s *State) MayPost(c mimi.ClientURI) bool {
+	if s.Frozen != "" {
+		return false
+	}
+	for i := range s.members {
+		if s.members[i].Client == c {
+			return s.view.now.IsParticipant(s.members[i].User)
+		}
+	}
+	return false
+}
+
 func participants(list *mimi.ParticipantListData) []Participant {
 	out := make([]Participant, len(list.Participants))
 	for i, p := range list.Participants {
