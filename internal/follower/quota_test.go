@@ -76,6 +76,7 @@ func TestQuota(t *testing.T) {
 					o.enqueue("bob", "a.localhost", "1") // a repeat
 					o.kill()
 					o.start()
+					synctest.Wait() // until what the store holds is counted
 				}
 				if tc.ben {
 					o.enqueue("ben", "a.localhost", "x")
