@@ -25,15 +25,18 @@ func (b *batch) entry(uri mimi.RoomURI, e *clientpb.Entry) error {
 	if err := r.advance(e); err != nil {
 		return b.distrust(r, e.GetSeq(), err)
 	}
-	f, err := mimi.ParseFanoutMessage(e.GetBody())
-	if err != nil {
-		return b.distrust(r, e.GetSeq(), err)
+	f := b.ahead[e].message
+	if f == nil {
+		var err error
+		if f, err = mimi.ParseFanoutMessage(e.GetBody()); err != nil {
+			return b.distrust(r, e.GetSeq(), err)
+		}
 	}
 	b.c.judged.Store(int64(f.Timestamp))
 	defer b.c.judged.Store(0)
 	switch f.Kind() {
 	case mimi.FanoutApplication:
-		return b.application(r, f)
+		return b.application(r, f, b.ahead[e])
 	case mimi.FanoutProposal:
 		return b.proposals(r, f.Proposals())
 	case mimi.FanoutCommit:
@@ -72,9 +75,13 @@ func (b *batch) distrust(r *room, seq uint64, cause error) error {
 
 // application takes in a message. Our own cannot be decrypted, for their keys are
 // gone: they are known by their octets.
-func (b *batch) application(r *room, f *mimi.FanoutMessage) error {
+func (b *batch) application(r *room, f *mimi.FanoutMessage, ahead opened) error {
 	var p mls.Processed
-	if r.group != nil {
+	switch {
+	case r.group == nil:
+	case r.group == ahead.base:
+		p = ahead.result
+	default:
 		p, _ = r.group.Process(f.Message.Raw)
 	}
 	app, ok := p.(*mls.Application)

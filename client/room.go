@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"hubbub/client/clientpb"
 	"hubbub/mimi"
 	"hubbub/mls"
 )
@@ -163,8 +164,9 @@ type batch struct {
 	settled map[string]outcome // what waiting operations are told
 	acks    []string           // submissions the provider may forget
 	due     map[*room]bool     // rooms where waiting messages may be encrypted now
-	answers int                // how many of Client.answers were taken in
-	undo    []func()           // what a step that fails did to the outbox in memory
+	ahead   map[*clientpb.Entry]opened
+	answers int      // how many of Client.answers were taken in
+	undo    []func() // what a step that fails did to the outbox in memory
 }
 
 // step runs fn in a batch.
@@ -181,7 +183,7 @@ func (c *Client) stepLocked(fn func(b *batch) error) error {
 	if err := c.db.begin(); err != nil {
 		return fmt.Errorf("device state: %w", err)
 	}
-	b := &batch{c: c, tx: c.db, rooms: map[mimi.RoomURI]*room{}, settled: map[string]outcome{}, due: map[*room]bool{}}
+	b := &batch{c: c, tx: c.db, rooms: map[mimi.RoomURI]*room{}, settled: map[string]outcome{}, ahead: map[*clientpb.Entry]opened{}, due: map[*room]bool{}}
 	if err := b.run(fn); err != nil {
 		b.abort()
 		return err

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	frameQueue   = 512 // frames read ahead
-	frameBatch   = 128 // frames taken in with one durable step
+	frameQueue   = 1024 // frames read ahead
+	frameBatch   = 512  // frames taken in with one durable step
 	pingEvery    = 20 * time.Second
 	pingDeadline = 10 * time.Second
 )
@@ -169,6 +169,7 @@ func (s *syncState) take(ctx context.Context, list []*clientpb.ServerFrame) erro
 	var live bool
 	acks := map[mimi.RoomURI]uint64{}
 	err := s.c.step(func(b *batch) error {
+		b.openAhead(list)
 		for _, f := range list {
 			if err := s.frame(b, f, acks, &live); err != nil {
 				return err

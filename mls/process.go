@@ -169,6 +169,12 @@ func (g *Group) processPrivate(m *PrivateMessage) (Processed, error) {
 	if m.ContentType != ContentTypeApplication {
 		return next.handshake(a)
 	}
+	return next.authenticate(m, a, generation)
+}
+
+// authenticate checks the signature of a decrypted application message. g no longer
+// has its key.
+func (g *Group) authenticate(m *PrivateMessage, a *AuthenticatedContent, generation uint32) (Processed, error) {
 	leaf := g.public.Leaf(a.Content.Sender.LeafIndex)
 	if leaf == nil {
 		return nil, ErrNotMember
@@ -179,7 +185,7 @@ func (g *Group) processPrivate(m *PrivateMessage) (Processed, error) {
 	if err := g.public.checkAAD(m.AuthenticatedData); err != nil {
 		return nil, err
 	}
-	return application(next, a, &pastMember{signatureKey: leaf.SignatureKey, credential: leaf.Credential}, generation), nil
+	return application(g, a, &pastMember{signatureKey: leaf.SignatureKey, credential: leaf.Credential}, generation), nil
 }
 
 // openMessage decrypts a private message with keys, and returns the keys that
