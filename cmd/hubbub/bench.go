@@ -13,7 +13,7 @@ import (
 
 func (c *cli) benchCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "measurements on this machine"}
-	cmd.AddCommand(c.benchPostCmd(), c.benchFanCmd())
+	cmd.AddCommand(c.benchPostCmd(), c.benchFanCmd(), c.benchFetchCmd())
 	return cmd
 }
 

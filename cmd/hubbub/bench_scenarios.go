@@ -39,3 +39,17 @@ func (c *cli) benchFanCmd() *cobra.Command {
 	cmd.Flags().IntVar(&o.Posts, "posts", 0, "posts per size (default 50, with --quick 20)")
 	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.Fan(ctx, o) })
 }
+
+func (c *cli) benchFetchCmd() *cobra.Command {
+	var o bench.FetchOptions
+	cmd := &cobra.Command{
+		Use:   "fetch",
+		Short: "measure how long a client takes to fetch what it missed",
+		Long: "Clients of c go away, messages are posted, and the clients come back one after the other. Load\n" +
+			"clients show the provider's part; SDK clients decrypt and store what they get.",
+	}
+	benchClients(cmd, &o.Options)
+	cmd.Flags().IntVar(&o.Messages, "messages", 0, "messages missed (default 10000, with --quick 2000)")
+	cmd.Flags().IntVar(&o.Rounds, "rounds", 0, "clients that come back (default 3)")
+	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.Fetch(ctx, o) })
+}

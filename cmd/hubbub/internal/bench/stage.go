@@ -177,10 +177,18 @@ func (st *stage) room(ctx context.Context, hub *load.Device, others ...*load.Dev
 
 // add brings users into a room with one commit.
 func (st *stage) add(ctx context.Context, by *load.Device, room mimi.RoomURI, others ...*load.Device) error {
-	newcomers := make([]load.Newcomer, len(others))
-	err := each(len(others), func(i int) error {
-		packages, err := by.Claim(ctx, room, others[i].User())
-		newcomers[i] = load.Newcomer{User: others[i].User(), Packages: packages}
+	var users []mimi.UserURI
+	for _, o := range others {
+		users = append(users, o.User())
+	}
+	return st.addUsers(ctx, by, room, users)
+}
+
+func (st *stage) addUsers(ctx context.Context, by *load.Device, room mimi.RoomURI, users []mimi.UserURI) error {
+	newcomers := make([]load.Newcomer, len(users))
+	err := each(len(users), func(i int) error {
+		packages, err := by.Claim(ctx, room, users[i])
+		newcomers[i] = load.Newcomer{User: users[i], Packages: packages}
 		return err
 	})
 	if err != nil {
