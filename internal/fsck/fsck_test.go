@@ -370,7 +370,10 @@ func TestMissingAndSurplusRows(t *testing.T) {
 		"another order":          "UPDATE entries SET body = (SELECT body FROM entries WHERE seq = 7) WHERE seq = 2",
 		"a role":                 "UPDATE participants SET role = role + 1 WHERE place = (SELECT max(place) FROM participants)",
 		"a Welcome's tree":       "UPDATE out_welcomes SET body = CAST(substr(body, 1, length(body) - 40) || zeroblob(8) || substr(body, length(body) - 31) AS BLOB)",
-		"an index out of step":   "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'message_hash)', 'hash)') WHERE name = 'entries_message'",
+		"an index out of step":   "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'user_uri, room', 'room, user_uri') WHERE name = 'participants_user'",
+		"messages not indexed":   "UPDATE rooms SET indexed = head_seq",
+		"a message of no entry":  "INSERT INTO messages SELECT id, x'0102030405060708', 1 FROM rooms",
+		"a message twice":        "UPDATE entries SET message_hash = (SELECT message_hash FROM entries WHERE seq = 2) WHERE seq = 5",
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := newBench(t)

@@ -2,12 +2,14 @@ package sqlstore
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // notDumped are tables that do not belong to the state of a provider: the
 // audit log, and what the engine keeps for itself.
-var notDumped = map[string]bool{"audit": true, "counters": true, "goose_db_version": true}
+// How far the index of messages has got is up to the engine, too.
+var notDumped = map[string]bool{"audit": true, "counters": true, "goose_db_version": true, "messages": true, "rooms.indexed": true}
 
 func (t *readTx) Dump() (string, error) {
 	tables, err := t.tables()
@@ -34,6 +36,7 @@ func (t *readTx) dumpTable(out *strings.Builder, table string) error {
 		return err
 	}
 	fmt.Fprintf(out, "%s\n", table)
+	columns = slices.DeleteFunc(columns, func(column string) bool { return notDumped[table+"."+column] })
 	names := strings.Join(columns, ", ")
 	values := make([]any, len(columns))
 	into := make([]any, len(columns))

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"errors"
 	"fmt"
 
 	"hubbub/internal/room"
@@ -34,63 +33,16 @@ func (t *readTx) Entries(uri mimi.RoomURI, after uint64, limit, maxBytes int) ([
 	return entries, err
 }
 
-func (t *readTx) EntryByMessage(uri mimi.RoomURI, messageHash [32]byte) (*store.Entry, error) {
-	id, err := t.roomID(uri)
-	if err != nil {
-		return nil, err
-	}
-	return t.entryByMessage(id, messageHash)
-}
-
-func (t *readTx) entryByMessage(id int64, messageHash [32]byte) (*store.Entry, error) {
-	entries, err := list(t.s, scanEntry, selectEntry+"WHERE room = $1 AND message_hash = $2", id, messageHash[:])
-	if err != nil {
-		return nil, err
-	}
-	if len(entries) == 0 {
-		return nil, store.ErrNotFound
-	}
-	return &entries[0], nil
-}
-
-// The statements of the append path. The first compares and inserts in one
-// step, so that a refusal has written nothing.
+// The statements that move the head, if it is where the writer believes it is.
 const (
-	insertEntry = `INSERT INTO entries (room, seq, timestamp, kind, hash, message_hash, body)
-		SELECT id, $2, $3, $4, $5, $6, $7 FROM rooms WHERE id = $1 AND head_seq = $8 AND head_hash = $9
-		ON CONFLICT (room, message_hash) DO NOTHING`
-	moveHead      = "UPDATE rooms SET head_seq = $1, head_hash = $2, last_timestamp = $3 WHERE id = $4"
-	moveHeadEpoch = "UPDATE rooms SET head_seq = $1, head_hash = $2, last_timestamp = $3, epoch = $5 WHERE id = $4"
+	moveHead      = "UPDATE rooms SET head_seq = $1, head_hash = $2, last_timestamp = $3 WHERE id = $4 AND head_seq = $5 AND head_hash = $6"
+	moveHeadEpoch = "UPDATE rooms SET head_seq = $1, head_hash = $2, last_timestamp = $3, epoch = $7 WHERE id = $4 AND head_seq = $5 AND head_hash = $6"
 )
 
-func (t *tx) Append(a store.Append) error {
-	id, err := t.roomID(a.Room)
-	if err != nil {
-		return err
-	}
-	if err := checkAppend(a); err != nil {
-		return fmt.Errorf("append to %s: %w", a.Room, err)
-	}
-	e := &a.Entry
-	n, err := t.write(insertEntry, id, ordinal(e.Seq), ordinal(e.Timestamp), int64(e.Kind), e.Hash[:],
-		e.MessageHash[:], bytesOf(e.Body), ordinal(a.Prev.Seq), a.Prev.Hash[:])
-	if err == nil && n == 0 {
-		err = t.whyNotAppended(id, a)
-	}
-	if err != nil {
-		return fmt.Errorf("append to %s at %s: %w", a.Room, a.Prev, err)
-	}
-	if err := t.moveHead(id, a); err != nil {
-		return err
-	}
-	if err := t.settle(a.Room, e); err != nil {
-		return err
-	}
-	return t.project(id, a.Changes, a.Participants, a.Joined, a.Left, e.Seq)
-}
+func (t *tx) Append(a store.Append) error { return t.AppendAll([]store.Append{a}) }
 
 // checkAppend catches mistakes of the caller that would break the chain.
-func checkAppend(a store.Append) error {
+func checkAppend(a *store.Append) error {
 	want := room.Pos{Seq: a.Entry.Seq, Hash: a.Entry.Hash}
 	if next := a.Prev.Next(a.Entry.Body); next != want {
 		return fmt.Errorf("entry %s does not continue the chain, which gives %s", want, next)
@@ -101,29 +53,6 @@ func checkAppend(a store.Append) error {
 		}
 	}
 	return distinct(a.Participants)
-}
-
-func (t *tx) whyNotAppended(id int64, a store.Append) error {
-	switch _, err := t.entryByMessage(id, a.Entry.MessageHash); {
-	case err == nil:
-		return store.ErrExists
-	case errors.Is(err, store.ErrNotFound):
-		return store.ErrConflict
-	default:
-		return err
-	}
-}
-
-func (t *tx) moveHead(id int64, a store.Append) error {
-	e := &a.Entry
-	if a.State == nil {
-		_, err := t.write(moveHead, ordinal(e.Seq), e.Hash[:], ordinal(e.Timestamp), id)
-		return err
-	}
-	if _, err := t.write(moveHeadEpoch, ordinal(e.Seq), e.Hash[:], ordinal(e.Timestamp), id, int64(a.Epoch)); err != nil {
-		return err
-	}
-	return t.putState(id, a.State)
 }
 
 const selectSpan = `SELECT r.uri, m.client, m.user_uri, m.after_seq, m.until_seq, m.acked

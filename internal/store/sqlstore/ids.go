@@ -14,19 +14,19 @@ const (
 // The writer's goroutine owns it.
 type idBlock struct {
 	next, end int64
+	kept      int64 // end as it is in the database
 }
 
 func (b *idBlock) load(s *session) error {
 	if err := s.one([]any{&b.next}, "SELECT value FROM counters WHERE name = 'submission'"); err != nil {
 		return err
 	}
-	b.end = b.next
+	b.end, b.kept = b.next, b.next
 	return nil
 }
 
 // refill reserves a block if few numbers are left. It runs at the start of a
-// transaction; if that is not committed the numbers stay unused, because then
-// the store has failed or refill runs again.
+// transaction; committed or undone says what became of that.
 func (b *idBlock) refill(s *session) error {
 	if b.end-b.next >= idBlockLow {
 		return nil
@@ -37,6 +37,10 @@ func (b *idBlock) refill(s *session) error {
 	}
 	return err
 }
+
+func (b *idBlock) committed() { b.kept = b.end }
+
+func (b *idBlock) undone() { b.end = b.kept }
 
 func (b *idBlock) take() (int64, error) {
 	if b.next >= b.end {

@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )
@@ -67,8 +69,11 @@ func (t *tx) atomically(verb func() error) error {
 	if _, err := t.write(savepointVerb); err != nil {
 		return err
 	}
+	mark := t.w.pending.mark()
 	err := verb()
 	if err != nil {
+		t.forget()
+		t.w.pending.undo(mark)
 		if _, back := t.write(rollbackToVerb); back != nil {
 			return back
 		}
@@ -79,31 +84,22 @@ func (t *tx) atomically(verb func() error) error {
 	return err
 }
 
-// A statement that can fail half way keeps a copy of every page it changes, which
-// costs more than the change. This one cannot: what it leaves out is counted.
-var insertEntries = manyRows("INSERT OR IGNORE INTO entries (room, seq, timestamp, kind, hash, message_hash, body)", 7, "")
-
 func (t *tx) AppendAll(list []store.Append) error {
-	switch len(list) {
-	case 0:
-		return nil
-	case 1:
-		return t.Append(list[0])
-	}
-	for i := range list[1:] {
-		if list[i+1].Room != list[0].Room {
+	for i := range list {
+		if list[i].Room != list[0].Room {
 			return fmt.Errorf("append to %s: entries of several rooms in one call", list[0].Room)
 		}
 	}
+	switch {
+	case len(list) == 0:
+		return nil
+	case len(list) == 1 || plainRun(list) == len(list):
+		return t.appendRun(list)
+	}
 	return t.atomically(func() error {
 		for len(list) > 0 {
-			n := plainRun(list)
-			if n < 2 {
-				n = 1
-				if err := t.Append(list[0]); err != nil {
-					return err
-				}
-			} else if err := t.appendRun(list[:n]); err != nil {
+			n := max(plainRun(list), 1)
+			if err := t.appendRun(list[:n]); err != nil {
 				return err
 			}
 			list = list[n:]
@@ -123,38 +119,71 @@ func plainRun(list []store.Append) int {
 	return len(list)
 }
 
-// appendRun stores a run of entries behind the head: one statement moves the
-// head if it is where it should be, few insert the entries, and one settles the
-// submissions they came from.
+// appendRun stores entries behind the head: plain ones, or one of another kind.
+// It refuses before it writes.
 func (t *tx) appendRun(list []store.Append) error {
 	first, last := &list[0], &list[len(list)-1]
 	id, err := t.roomID(first.Room)
 	if err != nil {
 		return err
 	}
-	head := first.Prev
-	for i := range list {
-		if list[i].Prev != head {
-			return fmt.Errorf("append to %s: entries do not follow each other", first.Room)
-		}
-		if err := checkAppend(list[i]); err != nil {
-			return fmt.Errorf("append to %s: %w", first.Room, err)
-		}
-		head.Seq, head.Hash = list[i].Entry.Seq, list[i].Entry.Hash
+	if err := checkRun(list); err != nil {
+		return fmt.Errorf("append to %s: %w", first.Room, err)
 	}
-	n, err := t.write(moveHead+" AND head_seq = $5 AND head_hash = $6", ordinal(head.Seq), head.Hash[:],
-		ordinal(last.Entry.Timestamp), id, ordinal(first.Prev.Seq), first.Prev.Hash[:])
-	if err == nil && n == 0 {
-		err = t.whyNotAppended(id, *first)
+	err = t.claim(id, list)
+	if err == nil {
+		if err = t.moveHead(id, first.Prev, last); err != nil {
+			t.store.tails.takeBack(id, list)
+		}
 	}
 	if err == nil {
+		t.touch(id)
 		err = t.insertEntries(id, list)
 	}
 	if err != nil {
 		return fmt.Errorf("append to %s at %s: %w", first.Room, first.Prev, err)
 	}
-	return t.settleRun(id, first.Room, first.Prev.Seq, head.Seq)
+	if err := t.settle(list); err != nil {
+		return err
+	}
+	if last.State != nil {
+		if err := t.putState(id, last.State); err != nil {
+			return err
+		}
+	}
+	return t.project(id, last.Changes, last.Participants, last.Joined, last.Left, last.Entry.Seq)
 }
+
+func checkRun(list []store.Append) error {
+	for i := range list {
+		if i > 0 && list[i].Prev != (room.Pos{Seq: list[i-1].Entry.Seq, Hash: list[i-1].Entry.Hash}) {
+			return errors.New("entries do not follow each other")
+		}
+		if err := checkAppend(&list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveHead moves the head of a room from prev behind an entry.
+func (t *tx) moveHead(id int64, prev room.Pos, a *store.Append) error {
+	e := &a.Entry
+	query, args := moveHead, []any{ordinal(e.Seq), e.Hash[:], ordinal(e.Timestamp), id, ordinal(prev.Seq), prev.Hash[:]}
+	if a.State != nil {
+		query, args = moveHeadEpoch, append(args, int64(a.Epoch))
+	}
+	n, err := t.write(query, args...)
+	if err == nil && n == 0 {
+		err = store.ErrConflict
+	}
+	return err
+}
+
+// A statement that can fail half way keeps a copy of every page it changes, which
+// costs more than the change. One that ignores cannot: what it leaves out is
+// counted.
+var insertEntries = manyRows("INSERT OR IGNORE INTO entries (room, seq, timestamp, kind, hash, message_hash, body)", 7, "")
 
 func (t *tx) insertEntries(id int64, list []store.Append) error {
 	return eachChunk(len(list), func(size, from, to int) error {
@@ -165,37 +194,50 @@ func (t *tx) insertEntries(id int64, list []store.Append) error {
 		}
 		n, err := t.write(insertEntries[size], args...)
 		if err == nil && n != int64(to-from) {
-			err = store.ErrExists
+			err = t.note(errors.New("the log has entries behind its head"))
 		}
 		return err
 	})
 }
 
-// settleRun is settle for the entries in (after, upTo], all in one statement.
-// Each place in the log has a Rev of its own among the numbers taken.
-func (t *tx) settleRun(id int64, uri mimi.RoomURI, after, upTo uint64) error {
-	rev, err := t.ids.takeAll(int64(upTo - after))
-	if err != nil {
-		return err
+const settleColumns = 4
+
+var settleSubmissions = manyRows(`UPDATE OR IGNORE submissions SET state = 2, last_error = '', seq = v.column2,
+	accepted = v.column3, rev = v.column4 FROM (`, settleColumns,
+	") v WHERE submissions.id = v.column1 AND submissions.state = 1")
+
+// settle marks the submissions that entries came from as posted.
+func (t *tx) settle(list []store.Append) error {
+	var args []any
+	for i := range list {
+		e := &list[i].Entry
+		for _, q := range t.w.pending.rows[e.MessageHash] {
+			if q.room != list[i].Room {
+				continue
+			}
+			rev, err := t.w.ids.take()
+			if err != nil {
+				return err
+			}
+			args = append(args, q.id, ordinal(e.Seq), ordinal(e.Timestamp), rev)
+			t.w.pending.settle(e.MessageHash, q.id)
+		}
 	}
-	_, err = t.write(`UPDATE submissions SET state = 2, seq = e.seq, accepted = e.timestamp, last_error = '',
-		rev = $1 + (e.seq - $2) - 1 FROM entries e
-		WHERE e.room = $3 AND e.seq > $2 AND e.seq <= $4 AND submissions.message_hash = e.message_hash
-		AND submissions.state = 1 AND submissions.room = $5`,
-		rev, ordinal(after), id, ordinal(upTo), string(uri))
-	return err
+	return eachChunk(len(args)/settleColumns, func(size, from, to int) error {
+		_, err := t.write(settleSubmissions[size], args[from*settleColumns:to*settleColumns]...)
+		return err
+	})
 }
 
 const submissionColumns = 18
 
-var insertSubmissions = manyRows(`INSERT INTO submissions (id, client, txn, room, hub, kind, body, message_hash, state,
-	enqueued_at, accepted, seq, reason, detail, epoch, attempts, last_error, rev)`, submissionColumns,
-	"ON CONFLICT (client, txn) DO NOTHING")
+var insertSubmissions = manyRows(`INSERT OR IGNORE INTO submissions (id, client, txn, room, hub, kind, body, message_hash, state,
+	enqueued_at, accepted, seq, reason, detail, epoch, attempts, last_error, rev)`, submissionColumns, "")
 
-func submissionArgs(s *store.Submission) []any {
-	return []any{int64(s.ID), string(s.Client), s.Txn, string(s.Room), string(s.Hub), int64(s.Kind), bytesOf(s.Body),
+func submissionArgs(args []any, s *store.Submission) []any {
+	return append(args, int64(s.ID), string(s.Client), s.Txn, string(s.Room), string(s.Hub), int64(s.Kind), bytesOf(s.Body),
 		s.MessageHash[:], int64(s.State), ordinal(s.EnqueuedAt), ordinal(s.Accepted), ordinal(s.Seq),
-		s.Reason, s.Detail, int64(s.Epoch), s.Attempts, s.LastError, int64(s.Rev)}
+		s.Reason, s.Detail, int64(s.Epoch), s.Attempts, s.LastError, int64(s.Rev))
 }
 
 func (t *tx) EnqueueAll(list []store.Submission) ([]store.Submission, error) {
@@ -220,9 +262,14 @@ func (t *tx) EnqueueAll(list []store.Submission) ([]store.Submission, error) {
 	return stored, nil
 }
 
-// enqueueFresh stores submissions if none of them is known yet.
+// enqueueFresh stores submissions if none of them is known yet, nor their
+// messages.
 func (t *tx) enqueueFresh(list []store.Submission) (stored []store.Submission, fresh bool, err error) {
-	id, err := t.ids.takeAll(int64(len(list)))
+	known, err := t.inLog(list)
+	if err != nil || known {
+		return nil, false, err
+	}
+	id, err := t.w.ids.takeAll(int64(len(list)))
 	if err != nil {
 		return nil, false, err
 	}
@@ -234,43 +281,65 @@ func (t *tx) enqueueFresh(list []store.Submission) (stored []store.Submission, f
 		}
 		stored[i] = s
 	}
-	err = t.atomically(func() error {
-		if err := t.insertSubmissions(stored); err != nil {
-			return err
-		}
-		known, err := t.inLog(stored)
-		if err == nil && known {
-			err = store.ErrExists
-		}
-		return err
-	})
-	if err == store.ErrExists { // one by one, then
-		return nil, false, nil
+	n, err := t.insertSubmissions(stored)
+	if err != nil || n == len(list) {
+		return stored, err == nil, err
 	}
-	return stored, err == nil, err
+	// Some are known. The others go again; nobody else has such numbers.
+	_, err = t.write("DELETE FROM submissions WHERE id >= $1 AND id < $2", id, id+int64(len(list)))
+	return nil, false, err
 }
 
-func (t *tx) insertSubmissions(list []store.Submission) error {
-	return eachChunk(len(list), func(size, from, to int) error {
+// insertSubmissions stores those that are not known, and says how many.
+func (t *tx) insertSubmissions(list []store.Submission) (inserted int, err error) {
+	err = eachChunk(len(list), func(size, from, to int) error {
 		args := make([]any, 0, submissionColumns*(to-from))
 		for i := from; i < to; i++ {
-			args = append(args, submissionArgs(&list[i])...)
+			args = submissionArgs(args, &list[i])
 		}
 		n, err := t.write(insertSubmissions[size], args...)
-		if err == nil && n != int64(to-from) {
-			err = store.ErrExists
-		}
+		inserted += int(n)
 		return err
 	})
+	if err == nil && inserted == len(list) {
+		for i := range list {
+			t.w.pending.add(&list[i])
+		}
+	}
+	return inserted, err
 }
 
-// inLog says whether any of the submissions just stored is in a log already.
-func (t *tx) inLog(list []store.Submission) (bool, error) {
-	var n int64
-	err := t.s.one([]any{&n}, `SELECT EXISTS (SELECT 1 FROM submissions s JOIN rooms r ON r.uri = s.room
-		JOIN entries e ON e.room = r.id AND e.message_hash = s.message_hash WHERE s.id >= $1 AND s.id <= $2)`,
-		int64(list[0].ID), int64(list[len(list)-1].ID))
-	return n != 0, t.note(err)
+// inLog says whether a log holds the message of one of the submissions already.
+func (t *tx) inLog(list []store.Submission) (known bool, err error) {
+	for from := 0; from < len(list) && !known && err == nil; {
+		to := from + 1
+		for to < len(list) && list[to].Room == list[from].Room {
+			to++
+		}
+		known, err = t.inRoom(list[from].Room, list[from:to])
+		from = to
+	}
+	return known, err
+}
+
+func (t *tx) inRoom(uri mimi.RoomURI, list []store.Submission) (bool, error) {
+	id, known, err := t.knownRoom(uri)
+	if err != nil || !known {
+		return false, err
+	}
+	tail, err := t.tail(id)
+	if err != nil {
+		return false, err
+	}
+	for i := range list {
+		if tail.seqs[list[i].MessageHash] != 0 {
+			return true, nil
+		}
+	}
+	if !tail.table {
+		return false, nil
+	}
+	return t.inTable(id, len(list), func(i int) *[32]byte { return &list[i].MessageHash })
 }
 
 var deleteSubmissions = func() (t texts) {

@@ -72,10 +72,10 @@ func (t *tx) CreateRoom(r store.RoomRecord, changes []room.Change, participants 
 	}
 	var id int64
 	err := t.writeOne([]any{&id}, `INSERT INTO rooms (uri, hub, head_seq, head_hash, start_seq, start_hash,
-		last_timestamp, epoch, frozen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		last_timestamp, epoch, frozen, indexed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (uri) DO NOTHING RETURNING id`,
 		string(r.URI), string(r.Hub), ordinal(r.Head.Seq), r.Head.Hash[:], ordinal(r.Start.Seq), r.Start.Hash[:],
-		ordinal(r.LastTimestamp), int64(r.Epoch), r.Frozen)
+		ordinal(r.LastTimestamp), int64(r.Epoch), r.Frozen, ordinal(r.Start.Seq))
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("create room %s: %w", r.URI, store.ErrExists)
 	}
@@ -86,6 +86,7 @@ func (t *tx) CreateRoom(r store.RoomRecord, changes []room.Change, participants 
 		t.created = make(map[mimi.RoomURI]int64)
 	}
 	t.created[r.URI] = id
+	t.touch(id)
 	if _, err := t.write("INSERT INTO room_states (room, state) VALUES ($1, $2)", id, bytesOf(r.State)); err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type Store struct {
 	idle   chan *session // readers not in use
 
 	rooms sync.Map // mimi.RoomURI -> int64; only rooms known to be committed
+	tails tails    // what the index of messages lacks
 
 	mu     sync.RWMutex // held for reading by running calls
 	closed bool
@@ -62,7 +63,7 @@ func OpenDriver(dir, driver string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: filepath.Join(dir, databaseFile), lock: lock}
+	s := &Store{path: filepath.Join(dir, databaseFile), lock: lock, tails: tails{rooms: make(map[int64]*tail)}}
 	if err := s.open(driver); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.path, err), s.release())
 	}

@@ -47,32 +47,27 @@ func (t *readTx) Submission(client mimi.ClientURI, txn string) (*store.Submissio
 }
 
 func (t *tx) Enqueue(s store.Submission) (store.Submission, error) {
-	switch old, err := t.Submission(s.Client, s.Txn); {
-	case err == nil && old.Room == s.Room && old.Kind == s.Kind && bytes.Equal(old.Body, s.Body):
-		return *old, nil
-	case err == nil:
-		return store.Submission{}, fmt.Errorf("enqueue: %w: the transaction id was used for something else", store.ErrExists)
-	case !errors.Is(err, store.ErrNotFound):
-		return store.Submission{}, err
-	}
 	if err := t.admit(&s); err != nil {
 		return store.Submission{}, err
 	}
-	n, err := t.write(insertSubmissions[len(rowCounts)-1], submissionArgs(&s)...)
-	if err == nil && n == 0 {
-		err = store.ErrExists
+	n, err := t.insertSubmissions([]store.Submission{s})
+	if err != nil || n == 1 {
+		return s, err
 	}
-	if err != nil {
+	switch old, err := t.Submission(s.Client, s.Txn); {
+	case err != nil:
 		return store.Submission{}, err
+	case old.Room == s.Room && old.Kind == s.Kind && bytes.Equal(old.Body, s.Body):
+		return *old, nil
 	}
-	return s, nil
+	return store.Submission{}, fmt.Errorf("enqueue: %w: the transaction id was used for something else", store.ErrExists)
 }
 
 // admit gives a new submission its numbers and the state it starts in: Posted
 // if its message is in the log already, otherwise Queued unless the caller
 // knows better.
 func (t *tx) admit(s *store.Submission) error {
-	id, err := t.ids.take()
+	id, err := t.w.ids.take()
 	if err != nil {
 		return err
 	}
@@ -81,20 +76,22 @@ func (t *tx) admit(s *store.Submission) error {
 		s.State = store.Queued
 	}
 	e, err := t.EntryByMessage(s.Room, s.MessageHash)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		s.State, s.Seq, s.Accepted = store.Posted, e.Seq, e.Timestamp
+	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	s.State, s.Seq, s.Accepted = store.Posted, e.Seq, e.Timestamp
 	return nil
 }
 
 func (t *tx) PutSubmission(s store.Submission) error {
-	rev, err := t.ids.take()
+	rev, err := t.w.ids.take()
 	if err != nil {
 		return err
+	}
+	if s.State != store.Queued {
+		t.w.pending.settle(s.MessageHash, int64(s.ID))
 	}
 	n, err := t.write(`UPDATE submissions SET state = $1, accepted = $2, seq = $3, reason = $4, detail = $5,
 		epoch = $6, attempts = $7, last_error = $8, rev = $9 WHERE id = $10 AND state = 1`,
@@ -113,28 +110,4 @@ func (t *tx) PutSubmission(s store.Submission) error {
 func (t *tx) DeleteSubmission(client mimi.ClientURI, txn string) error {
 	_, err := t.write("DELETE FROM submissions WHERE client = $1 AND txn = $2 AND state <> 1", string(client), txn)
 	return err
-}
-
-// settle marks the submissions that an entry came from as posted. Nearly
-// always there is none, so it looks before it writes.
-func (t *tx) settle(uri mimi.RoomURI, e *store.Entry) error {
-	ids, err := list(t.s, func(row row) (id int64, err error) {
-		err = row.Scan(&id)
-		return id, err
-	}, "SELECT id FROM submissions WHERE message_hash = $1 AND state = 1 AND room = $2 ORDER BY id",
-		e.MessageHash[:], string(uri))
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		rev, err := t.ids.take()
-		if err != nil {
-			return err
-		}
-		if _, err := t.write(`UPDATE submissions SET state = 2, seq = $1, accepted = $2, last_error = '', rev = $3
-			WHERE id = $4`, ordinal(e.Seq), ordinal(e.Timestamp), rev, id); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -22,9 +22,14 @@ type readTx struct {
 // tx implements store.Tx.
 type tx struct {
 	readTx
-	ids    *idBlock
+	w      *writer
+	lone   bool  // no other call shares the transaction, which is its savepoint then
 	wrote  bool  // the savepoint of this call is open
 	failed error // first engine error of a write
+	// touched are the rooms of which the memory (messages.go) has what this
+	// call has written.
+	touched map[int64]bool
+	pending pendingMark // where the call began
 }
 
 var (
@@ -32,10 +37,31 @@ var (
 	_ store.Tx     = (*tx)(nil)
 )
 
-func newTx(w *writer, found map[mimi.RoomURI]int64) *tx {
+func newTx(w *writer, found map[mimi.RoomURI]int64, lone bool) *tx {
 	return &tx{
 		readTx: readTx{s: w.s, store: w.store, found: found},
-		ids:    &w.ids,
+		w:      w,
+		lone:   lone,
+
+		pending: w.pending.mark(),
+	}
+}
+
+// writes says whether this is a write transaction.
+func (t *readTx) writes() bool { return t.found != nil }
+
+// touch notes that the memory about a room is ahead of what is committed.
+func (t *tx) touch(id int64) {
+	if t.touched == nil {
+		t.touched = make(map[int64]bool)
+	}
+	t.touched[id] = true
+}
+
+// forget drops the memory that is ahead of what is committed.
+func (t *tx) forget() {
+	for id := range t.touched {
+		t.store.tails.put(id, nil)
 	}
 }
 
@@ -68,7 +94,10 @@ func (t *tx) mark() error {
 	if t.wrote {
 		return nil
 	}
-	_, err := t.s.exec(savepoint)
+	var err error
+	if !t.lone {
+		_, err = t.s.exec(savepoint)
+	}
 	t.wrote = err == nil
 	return t.note(err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -52,16 +53,20 @@ type writer struct {
 
 	// Owned by the goroutine.
 	ids     idBlock
-	calls   int   // since the last look at the write-ahead log
-	failure error // why nothing more is written; nil = all is well
+	pending pending
+	due     map[int64]bool // rooms whose tail is long
+	touched map[int64]bool // rooms of which the memory is ahead of what is committed
+	calls   int            // since the last look at the write-ahead log
+	failure error          // why nothing more is written; nil = all is well
 }
 
 func startWriter(st *Store, s *session) (*writer, error) {
-	w := &writer{store: st, s: s, queue: make(chan *request, maxQueued), ended: make(chan struct{})}
+	w := &writer{store: st, s: s, queue: make(chan *request, maxQueued), ended: make(chan struct{}),
+		due: make(map[int64]bool), touched: make(map[int64]bool)}
 	if err := checkpoint(s, truncate); err != nil {
 		return nil, err
 	}
-	if err := w.ids.load(s); err != nil {
+	if err := errors.Join(w.ids.load(s), w.pending.load(s)); err != nil {
 		return nil, err
 	}
 	go w.run()
@@ -172,11 +177,16 @@ func (w *writer) commit(batch []*request) {
 	}
 	found := make(map[mimi.RoomURI]int64)
 	for i, r := range batch {
-		if err := w.call(newTx(w, found), r); err != nil {
+		tx := newTx(w, found, len(batch) == 1)
+		if err := w.call(tx, r); err != nil {
 			// The transaction itself is gone, and with it what went before.
-			w.s.exec(rollback)
+			w.rollback()
 			failAll(batch[:i+1], err)
 			w.commit(batch[i+1:])
+			return
+		}
+		if tx.lone && r.failed() {
+			w.rollback()
 			return
 		}
 	}
@@ -195,10 +205,21 @@ func (w *writer) begin() error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	if err := w.ids.refill(w.s); err != nil {
-		w.s.exec(rollback)
+		w.rollback()
 		return err
 	}
 	return nil
+}
+
+// rollback undoes the transaction, and what the memory has of it.
+func (w *writer) rollback() {
+	w.s.exec(rollback)
+	w.ids.undone()
+	w.pending.undo(pendingMark{})
+	for id := range w.touched {
+		w.store.tails.put(id, nil)
+	}
+	clear(w.touched)
 }
 
 // call runs one fn, undoing its effects if it fails. An error means that the
@@ -218,18 +239,25 @@ func (w *writer) call(tx *tx, r *request) error {
 		}
 		return nil
 	}
-	if r.err != nil || r.panicAs != nil {
+	maps.Copy(w.touched, tx.touched)
+	if r.failed() {
+		tx.forget()
+		w.pending.undo(tx.pending)
+		clear(tx.created)
+	}
+	if tx.lone {
+		maps.Copy(tx.found, tx.created)
+		return nil
+	}
+	if r.failed() {
 		if _, err := s.exec(rollbackTo); err != nil {
 			return fmt.Errorf("transaction lost: %w", errors.Join(r.err, err))
 		}
-		clear(tx.created)
 	}
 	if _, err := s.exec(release); err != nil {
 		return fmt.Errorf("transaction lost: %w", errors.Join(r.err, err))
 	}
-	for uri, id := range tx.created {
-		tx.found[uri] = id
-	}
+	maps.Copy(tx.found, tx.created)
 	return nil
 }
 
@@ -257,9 +285,12 @@ func (w *writer) end() error {
 	_, err := w.s.exec(commit)
 	if err == nil {
 		failpoint.Hit("store.durable", "")
+		w.ids.committed()
+		w.pending.committed()
+		clear(w.touched)
 		return nil
 	}
-	w.s.exec(rollback)
+	w.rollback()
 	if errors.Is(err, store.ErrFull) {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -270,16 +301,25 @@ func (w *writer) end() error {
 // failAll gives err to all calls that have not failed by themselves.
 func failAll(batch []*request, err error) {
 	for _, r := range batch {
-		if r.err == nil && r.panicAs == nil {
+		if !r.failed() {
 			r.err = err
 		}
 	}
 }
 
+func (r *request) failed() bool { return r.err != nil || r.panicAs != nil }
+
 // maintain keeps the write-ahead log short. It runs after the callers have
 // their answers.
 func (w *writer) maintain(calls int) {
-	if w.calls += calls; w.calls < checkpointCalls || w.failure != nil {
+	if w.failure != nil {
+		return
+	}
+	if err := w.indexDue(); err != nil {
+		w.failure = fmt.Errorf("%w: %w", store.ErrFailed, err)
+		return
+	}
+	if w.calls += calls; w.calls < checkpointCalls {
 		return
 	}
 	w.calls = 0

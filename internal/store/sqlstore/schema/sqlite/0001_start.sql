@@ -14,6 +14,7 @@ CREATE TABLE rooms (
     head_hash      BLOB    NOT NULL,
     start_seq      INTEGER NOT NULL,
     start_hash     BLOB    NOT NULL,
+    indexed        INTEGER NOT NULL, -- entries up to here are in messages
     last_timestamp INTEGER NOT NULL,
     epoch          INTEGER NOT NULL,
     frozen         TEXT    NOT NULL
@@ -24,9 +25,10 @@ CREATE TABLE room_states (
     state BLOB
 ) STRICT;
 
--- entries and its one further index are the append path: nothing may be added
--- here without a new measurement in docs/benchmarks.md. It has no foreign key
--- because the statement that fills it selects from rooms.
+-- entries is the append path: nothing may be added here without a new
+-- measurement in docs/benchmarks.md. No two entries of a room have the same
+-- message_hash; messages finds them by its first octets and lags behind
+-- (messages.go), because each index of hashes costs a page per entry.
 CREATE TABLE entries (
     room         INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
@@ -37,7 +39,13 @@ CREATE TABLE entries (
     body         BLOB    NOT NULL,
     PRIMARY KEY (room, seq)
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX entries_message ON entries (room, message_hash);
+
+CREATE TABLE messages (
+    room   INTEGER NOT NULL,
+    prefix BLOB    NOT NULL, -- first 8 octets of message_hash
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (room, prefix, seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE changes (
     room      INTEGER NOT NULL REFERENCES rooms (id),
@@ -126,7 +134,6 @@ CREATE TABLE submissions (
     rev          INTEGER NOT NULL,
     UNIQUE (client, txn)
 ) STRICT;
-CREATE INDEX submissions_pending ON submissions (message_hash) WHERE state = 1;
 CREATE INDEX submissions_unsent ON submissions (id) WHERE state = 1 AND accepted = 0;
 
 CREATE TABLE users (
