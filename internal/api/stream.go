@@ -43,11 +43,11 @@ type stream struct {
 	ackable map[mimi.RoomURI]uint64 // what has been sent and may be acked
 }
 
-func newStream(s *Server, c *store.Client, conn *websocket.Conn) *stream {
+func newStream(s *Server, c *store.Client, conn *websocket.Conn, protocol string) *stream {
 	st := &stream{
 		s: s, c: c, conn: conn,
-		text:     conn.Subprotocol() == clientpb.SyncJSON,
-		many:     conn.Subprotocol() == clientpb.SyncBatch,
+		text:     protocol == clientpb.SyncJSON,
+		many:     protocol == clientpb.SyncBatch,
 		open:     map[string]bool{},
 		rooms:    map[mimi.RoomURI]*roomCursor{},
 		welcomed: map[welcome]bool{},

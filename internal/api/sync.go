@@ -59,7 +59,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	conn.SetReadLimit(maxFrameBytes)
-	newStream(s, c, conn).begin()
+	newStream(s, c, conn, conn.Subprotocol()).begin()
 }
 
 // begin sets a stream going.
