@@ -109,7 +109,8 @@ func TestTailHoldsWhatIsDurable(t *testing.T) {
 		t.Error("Last is wrong")
 	}
 	failed := errors.New("failed")
-	head, rows := l.head, l.rows(1)
+	head := l.head
+	rows := l.rows(1)
 	then := false
 	err := l.store.Update(t.Context(), func(tx store.Tx) error {
 		tail.Then(tx, func() { then = true })
