@@ -59,7 +59,10 @@ func (c Components) Update(id mls.ComponentID, old []byte, exists bool, updates 
 	if id == ComponentRoomMetadata {
 		return updateMetadata(old, exists, updates[0])
 	}
-	known := id >= ComponentOperationalPolicy && id <= ComponentMessageExpiration && id != ComponentJoinLinks
+	if id == ComponentJoinLinks {
+		return updateJoinLinks(old, exists, updates[0])
+	}
+	known := id >= ComponentOperationalPolicy && id <= ComponentMessageExpiration
 	if c.Policy != nil {
 		var err error
 		if known, err = c.Policy(id, updates[0]); err != nil {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 
 	"hubbub/mimi"
@@ -13,13 +14,23 @@ import (
 func AuthorizeMessage(s *State, sender mimi.UserURI) error {
 	switch {
 	case !s.IsParticipant(sender):
-		return deny("%s may not send: not a participant", sender.Handle())
+		return denyAction(sender.Handle(), "send", "not a participant")
 	case !s.IsActive(sender):
-		return deny("%s may not send: no client of theirs is in the group", sender.Handle())
+		return denyAction(sender.Handle(), "send", "no client of theirs is in the group")
 	case !s.Can(sender, CanSendMessage):
-		return deny("%s may not send: %s lacks %v", sender.Handle(), s.roleName(sender), CanSendMessage)
+		return denyRight(sender.Handle(), "send", s.roleName(sender), CanSendMessage)
 	}
 	return nil
+}
+
+func denyAction(actor, action, cause string) error {
+	return &Denied{Reason: actor + " may not " + action + ": " + cause, Actor: actor, Action: action, Cause: cause}
+}
+
+func denyRight(actor, action, role string, right Capability) error {
+	d := denyAction(actor, action, role+" lacks "+right.String()).(*Denied)
+	d.Lacks = &right
+	return d
 }
 
 // AuthorizeProposals says whether an actor may ask for all of the changes, which belong
@@ -44,7 +55,7 @@ type request struct {
 }
 
 func (r *request) judge(c Change) error {
-	if r.by.Provider != "" {
+	if r.by.Provider != "" && !r.isEnforcer() {
 		return r.judgeServer(c)
 	}
 	switch c := c.(type) {
@@ -70,8 +81,12 @@ func (r *request) judge(c Change) error {
 	return r.refuse(c, "this room has no rule for it")
 }
 
+// isEnforcer says whether a server has a preauthorised role, by which it is judged like a
+// user (RS-11).
+func (r *request) isEnforcer() bool { return r.roleOfActor(r.by) != nil }
+
 // judgeServer lets a hub keep the list of external senders (D-52, D-59) and nothing
-// else: more would take a preauthorised role (RS-11).
+// else: more takes a preauthorised role.
 func (r *request) judgeServer(c Change) error {
 	if _, ok := c.(ChangeExtensions); ok && r.by.Provider == r.Room.Domain() {
 		return nil
@@ -80,22 +95,30 @@ func (r *request) judgeServer(c Change) error {
 }
 
 func (r *request) refuse(c Change, why string) error {
-	return deny("%s may not %s: %s", r.by, c.verb(), why)
+	return denyAction(r.by.String(), c.verb(), why)
 }
 
 // need refuses unless the actor's role holds a capability.
 func (r *request) need(c Change, right Capability) error {
-	if !r.Can(r.by.User, right) {
-		return r.refuse(c, r.roleName(r.by.User)+" lacks "+right.String())
+	if role := r.roleOfActor(r.by); !role.Can(right) {
+		return denyRight(r.by.String(), c.verb(), r.actorRoleName(), right)
 	}
 	return nil
 }
 
+func (r *request) actorRoleName() string {
+	if r.by.Provider != "" {
+		if role := r.roleOfActor(r.by); role != nil {
+			return "role " + role.Name
+		}
+	}
+	return r.roleName(r.by.User)
+}
+
 // needMove refuses unless the actor's role may move somebody from one role to another.
 func (r *request) needMove(c Change, from, to uint32) error {
-	if !r.Role(r.by.User).MayMove(from, to) {
-		return deny("%s may not %s: %s may not move anybody from role %d to role %d",
-			r.by, c.verb(), r.roleName(r.by.User), from, to)
+	if !r.roleOfActor(r.by).MayMove(from, to) {
+		return r.refuse(c, fmt.Sprintf("%s may not move anybody from role %d to role %d", r.actorRoleName(), from, to))
 	}
 	return nil
 }
@@ -112,9 +135,21 @@ func (r *request) addParticipant(c AddParticipant) error {
 	case c.User == r.by.User && !r.joins(c.User):
 		return r.refuse(c, "nobody can put themselves on the list but by joining")
 	case c.User == r.by.User:
-		return firstError(r.need(c, CanOpenJoin), r.needMove(c, Outside, c.Role))
+		return r.join(c)
 	}
 	return firstError(r.need(c, CanAddParticipant), r.needMove(c, Outside, c.Role))
+}
+
+// join is POL-42, POL-43 and POL-44: the three ways in without anybody's help.
+func (r *request) join(c AddParticipant) error {
+	if pre := r.preauthorised(r.by); pre.Can(CanJoinIfPreauthorized) && pre.Index == c.Role {
+		return nil // the role changes are not consulted
+	}
+	right := CanOpenJoin
+	if r.by.Code {
+		right = CanUseJoinCode
+	}
+	return firstError(r.need(c, right), r.needMove(c, Outside, c.Role))
 }
 
 // removeParticipant is POL-45, and canRemoveSelf of POL-46 for one who leaves.
@@ -145,8 +180,8 @@ func (r *request) changeRole(c ChangeRole) error {
 		return r.refuse(c, "not listed")
 	case to == nil || c.Role == Outside:
 		return r.refuse(c, "the room has no such role")
-	case c.User == r.by.User: // POL-49 needs preauthorisation
-		return r.refuse(c, "nobody can change their own role")
+	case c.User == r.by.User:
+		return r.changeOwnRole(c)
 	case c.Role == Banned && !to.isBanned():
 		return r.refuse(c, "the room has no role for the banned")
 	case to.isBanned():
@@ -155,6 +190,18 @@ func (r *request) changeRole(c ChangeRole) error {
 		return firstError(r.need(c, CanUnban), r.needMove(c, from, c.Role))
 	}
 	return firstError(r.need(c, CanChangeUserRole), r.needMove(c, from, c.Role))
+}
+
+// changeOwnRole is POL-49. The role changes are not consulted; a banned user has no
+// rights, so it cannot unban itself.
+func (r *request) changeOwnRole(c ChangeRole) error {
+	if err := r.need(c, CanChangeOwnRole); err != nil {
+		return err
+	}
+	if pre := r.preauthorised(r.by); pre == nil || pre.Index != c.Role {
+		return r.refuse(c, "not preauthorised for that role")
+	}
+	return nil
 }
 
 // addClient is POL-41 for one's own, POL-40 and D-59 for somebody else's.
@@ -246,6 +293,16 @@ func (r *request) changeComponent(c ChangeComponent) error {
 		return r.need(c, CanChangePreauthorizedUserList)
 	case c.Component == mimi.ComponentOperationalPolicy:
 		return r.need(c, CanChangeMLSOperationalPolicies)
+	case c.Component == mimi.ComponentJoinLinks:
+		if c.Removes || !c.Adds {
+			if err := r.need(c, CanDeleteJoinCode); err != nil {
+				return err
+			}
+		}
+		if c.Adds {
+			return r.need(c, CanCreateJoinCode)
+		}
+		return nil
 	case c.Component == mimi.ComponentFrankingAgent || isPolicy(c.Component):
 		return r.need(c, CanChangeOtherPolicyAttribute)
 	}

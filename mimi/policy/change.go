@@ -16,6 +16,13 @@ type Denied struct {
 	// Reason is for people: "bob@b.example may not remove cathy@c.example: role member
 	// lacks canRemoveParticipant".
 	Reason string
+
+	// The parts of Reason; all empty where it is about the room as a whole.
+
+	Actor  string      // who
+	Action string      // wanted to do what
+	Cause  string      // why not
+	Lacks  *Capability // the right that is missing, if that is the cause
 }
 
 func (d *Denied) Error() string { return ErrDenied.Error() + ": " + d.Reason }
@@ -30,6 +37,13 @@ func deny(format string, args ...any) error { return &Denied{Reason: fmt.Sprintf
 type Actor struct {
 	User     mimi.UserURI
 	Provider mimi.Domain // set, with User empty, for a server
+
+	// Credential is the type of the credential it showed; 0, not known, means that
+	// preauthorisation does not apply to it.
+	Credential mls.CredentialType
+	// Code says that a user joins by a code the hub has found good, see
+	// [JoinLinkPolicy.Admits].
+	Code bool
 }
 
 // String names the actor for people.
@@ -70,8 +84,12 @@ type (
 	RemoveClient struct{ mimi.Identity }
 	// ChangeMetadata replaces the room's metadata; nil removes it.
 	ChangeMetadata struct{ To *mimi.RoomMetaData }
-	// ChangeComponent updates or removes a policy component.
-	ChangeComponent struct{ Component mls.ComponentID }
+	// ChangeComponent updates or removes a policy component. Of join links, Adds and
+	// Removes say what of the two; neither means that the component goes.
+	ChangeComponent struct {
+		Component     mls.ComponentID
+		Adds, Removes bool
+	}
 	// ChangeExtensions replaces the GroupContext's extensions.
 	ChangeExtensions struct{}
 	// UsePSK mixes a pre-shared key into the group.
@@ -88,7 +106,7 @@ func (c ChangeRole) verb() string        { return "change the role of " + c.User
 func (c AddClient) verb() string         { return "add a client of " + c.User.Handle() }
 func (c RemoveClient) verb() string      { return "remove a client of " + c.User.Handle() }
 func (c ChangeMetadata) verb() string    { return "change the room's description" }
-func (c ChangeComponent) verb() string   { return fmt.Sprintf("change policy component %v", c.Component) }
+func (c ChangeComponent) verb() string   { return "change " + componentName(c.Component) }
 func (c ChangeExtensions) verb() string  { return "change the group's extensions" }
 func (c UsePSK) verb() string            { return "use a pre-shared key" }
 func (c ReInit) verb() string            { return "close the group" }
@@ -135,7 +153,15 @@ func componentChanges(u *mls.AppDataUpdate, list *mimi.ParticipantListData) ([]C
 		m, err := mimi.ParseRoomMetaData(u.Data)
 		return []Change{ChangeMetadata{m}}, err
 	}
-	return []Change{ChangeComponent{u.Component}}, nil
+	change := ChangeComponent{Component: u.Component}
+	if u.Component == mimi.ComponentJoinLinks && !remove {
+		links, err := mimi.ParseJoinLinksUpdate(u.Data)
+		if err != nil {
+			return nil, err
+		}
+		change.Adds, change.Removes = len(links.Added) > 0, len(links.Removed) > 0
+	}
+	return []Change{change}, nil
 }
 
 func listChanges(data []byte, list *mimi.ParticipantListData) ([]Change, error) {
@@ -157,4 +183,28 @@ func listChanges(data []byte, list *mimi.ParticipantListData) ([]Change, error) 
 		changes = append(changes, AddParticipant{p.User, p.Role})
 	}
 	return changes, nil
+}
+
+var componentNames = map[mls.ComponentID]string{
+	mimi.ComponentFrankingAgent:      "the room's franking agent",
+	mimi.ComponentOperationalPolicy:  "the room's operational policy",
+	mimi.ComponentRolesList:          "the room's roles",
+	mimi.ComponentPreauthList:        "who is preauthorised",
+	mimi.ComponentBaseRoomPolicy:     "the room's base policy",
+	mimi.ComponentStatusNotification: "the policy on status notifications",
+	mimi.ComponentJoinLinkPolicy:     "the policy on join links",
+	mimi.ComponentJoinLinks:          "the room's join links",
+	mimi.ComponentLinkPreviewPolicy:  "the policy on link previews",
+	mimi.ComponentAssetPolicy:        "the policy on assets",
+	mimi.ComponentLoggingPolicy:      "the policy on logging",
+	mimi.ComponentChatHistoryPolicy:  "the policy on shared history",
+	mimi.ComponentBotPolicy:          "the policy on bots",
+	mimi.ComponentMessageExpiration:  "the policy on expiring messages",
+}
+
+func componentName(id mls.ComponentID) string {
+	if s, ok := componentNames[id]; ok {
+		return s
+	}
+	return fmt.Sprintf("component %v", id)
 }

@@ -14,7 +14,12 @@
 // the committer adds by value, and [Transition] whether the room it leads to is one
 // that may be. [JudgeCommit] and [JudgeProposals] do it all for an MLS group.
 //
-// Not here yet: join codes, preauthorisation, parent rooms. Rights that depend on them
-// are never granted. Marks such as POL-40 name entries of the project's requirements
-// checklist.
+// [Preset] gives the policy of a new room by name, [Ask] and [DecisionOf] take a verdict
+// apart for programs, [Envelope] is what a hub allows at all. What only receivers can see,
+// the content of messages, is judged by [AuthorizeContent].
+//
+// What the engine cannot know it is told: that a join code is good ([JoinLinkPolicy.Admits],
+// then [WithCode]), and which room a dependent one depends on ([CheckParent]). Until the
+// latter is wired, [Transition] refuses rooms that depend on another. Marks such as POL-40
+// name entries of the project's requirements checklist.
 package policy

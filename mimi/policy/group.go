@@ -146,6 +146,10 @@ func JudgeProposals(room mimi.RoomURI, g *mls.PublicGroup, bundle ...*mls.Cached
 	if err != nil {
 		return err
 	}
+	if o := effective.Operational; o != nil && !o.ExternalProposalAllowed && by.Provider != room.Domain() &&
+		bundle[0].Sender.Type != mls.SenderTypeMember {
+		return denyAction(by.String(), "propose anything", "the room takes no external proposals")
+	}
 	var changes []Change
 	for _, p := range bundle {
 		if p.Sender != bundle[0].Sender {
@@ -182,7 +186,10 @@ func checkCommittable(room mimi.RoomURI, g *mls.PublicGroup, bundle []*mls.Cache
 // JudgeCommit says whether a verified commit is allowed in the room. Before is the group
 // it was made in, with the proposals it may refer to; those are not judged again. A
 // refusal is a *[Denied]; any other error means that the commit makes no sense.
-func JudgeCommit(room mimi.RoomURI, before *mls.PublicGroup, c *mls.PublicCommit) error {
+//
+// Of an external commit by a join code only the hub knows that the code is good: it says
+// so with [WithCode], and so do those who take its word.
+func JudgeCommit(room mimi.RoomURI, before *mls.PublicGroup, c *mls.PublicCommit, options ...CommitOption) error {
 	was, err := StateOf(room, before)
 	if err != nil {
 		return err
@@ -209,9 +216,22 @@ func JudgeCommit(room mimi.RoomURI, before *mls.PublicGroup, c *mls.PublicCommit
 	if err := checkExtensions(room, c.Next); err != nil {
 		return err
 	}
-	commit := Commit{Before: was, Effective: effective, After: is, Committer: Actor{User: committer.User}, ByValue: changes}
+	by := Actor{User: committer.User, Credential: c.CommitterLeafNode.Credential.Type}
+	for _, o := range options {
+		o(&by)
+	}
+	if o := effective.Operational; o != nil && c.External && !o.ExternalCommitAllowed {
+		return denyAction(by.String(), "join", "the room takes no external commits")
+	}
+	commit := Commit{Before: was, Effective: effective, After: is, Committer: by, ByValue: changes}
 	return commit.Authorize()
 }
+
+// A CommitOption tells [JudgeCommit] what a commit does not show.
+type CommitOption func(*Actor)
+
+// WithCode says that the committer has shown a join code that [JoinLinkPolicy.Admits].
+func WithCode() CommitOption { return func(a *Actor) { a.Code = true } }
 
 // byValue collects what the committer asks for itself.
 func byValue(before *mls.PublicGroup, list *mimi.ParticipantListData, c *mls.PublicCommit, committer mimi.Identity) ([]Change, error) {
@@ -295,18 +315,23 @@ func proposer(g *mls.PublicGroup, p *mls.CachedProposal) (Actor, error) {
 	switch p.Sender.Type {
 	case mls.SenderTypeMember:
 		id, err := leavesOf(g)(p.Sender.LeafIndex)
-		return Actor{User: id.User}, err
+		if err != nil {
+			return Actor{}, err
+		}
+		return Actor{User: id.User, Credential: g.Leaf(p.Sender.LeafIndex).Credential.Type}, nil
 	case mls.SenderTypeExternal:
 		senders := g.ExternalSenders()
 		if uint64(p.Sender.SenderIndex) >= uint64(len(senders)) {
 			return Actor{}, fmt.Errorf("%w: no such external sender", mimi.ErrMalformed)
 		}
-		d, err := mimi.ProviderIdentity(&senders[p.Sender.SenderIndex].Credential)
-		return Actor{Provider: d}, err
+		credential := &senders[p.Sender.SenderIndex].Credential
+		d, err := mimi.ProviderIdentity(credential)
+		return Actor{Provider: d, Credential: credential.Type}, err
 	case mls.SenderTypeNewMemberProposal:
 		if p.Proposal.Add != nil {
-			id, err := mimi.ClaimedIdentity(&p.Proposal.Add.KeyPackage.LeafNode.Credential)
-			return Actor{User: id.User}, err
+			credential := &p.Proposal.Add.KeyPackage.LeafNode.Credential
+			id, err := mimi.ClaimedIdentity(credential)
+			return Actor{User: id.User, Credential: credential.Type}, err
 		}
 	}
 	return Actor{}, fmt.Errorf("%w: a proposal nobody may send", mimi.ErrMalformed)

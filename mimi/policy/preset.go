@@ -5,7 +5,6 @@ import (
 
 	"hubbub/mimi"
 	"hubbub/mls"
-	"hubbub/mls/wire"
 )
 
 // Roles of [DefaultRoles] that people hold.
@@ -70,10 +69,15 @@ func RequiredComponents() []mls.ComponentID {
 	}
 }
 
-// LeafExtension is the leaf extension by which a client says that it understands
-// [RequiredComponents]; without it, package mls keeps the client out of such a room
-// (EXT-13).
-func LeafExtension() mls.Extension { return mls.SupportedComponents(RequiredComponents()...) }
+// LeafExtension is the leaf extension by which a client says which components it
+// understands: [RequiredComponents], without which package mls keeps the client out of
+// such a room, and all the others of this package (EXT-13).
+func LeafExtension() mls.Extension {
+	return mls.SupportedComponents(append(RequiredComponents(), mimi.ComponentFrankAAD, mimi.ComponentFrankingAgent,
+		mimi.ComponentOperationalPolicy, mimi.ComponentStatusNotification, mimi.ComponentJoinLinkPolicy, mimi.ComponentJoinLinks,
+		mimi.ComponentLinkPreviewPolicy, mimi.ComponentAssetPolicy, mimi.ComponentLoggingPolicy, mimi.ComponentChatHistoryPolicy,
+		mimi.ComponentBotPolicy, mimi.ComponentMessageExpiration)...)
+}
 
 // RequiredCapabilities gives the required_capabilities extension of a room (EXT-28):
 // the dictionary, app_data_update and self_remove, and both kinds of credential.
@@ -85,57 +89,16 @@ func RequiredCapabilities() mls.RequiredCapabilities {
 	}
 }
 
-// InitialDictionary gives the application data of a new room (UPD-28, EXT-28): the
-// components every member must understand, the creator as the only participant and
-// admin, the name, and the default policies. Name may be empty. The error wraps
-// [mimi.ErrMalformed].
+// InitialDictionary gives the application data of a new room of the default template, see
+// [Template.Dictionary].
 func InitialDictionary(room mimi.RoomURI, name string, creator mimi.UserURI) (*mls.AppDataDictionary, error) {
-	list := mls.ComponentsList(RequiredComponents())
-	d := new(mls.AppDataDictionary)
-	for _, c := range []struct {
-		id   mls.ComponentID
-		data wire.Encoder
-	}{
-		{mls.ComponentAppComponents, list},
-		{mimi.ComponentParticipantList, &mimi.ParticipantListData{Participants: []mimi.Participant{{User: creator, Role: Admin}}}},
-		{mimi.ComponentRoomMetadata, &mimi.RoomMetaData{Room: room, Name: name}},
-		{mimi.ComponentRolesList, DefaultRoles()},
-		{mimi.ComponentPreauthList, new(PreAuthData)},
-		{mimi.ComponentBaseRoomPolicy, DefaultBase()},
-	} {
-		b, err := wire.Marshal(c.data)
-		if err != nil {
-			return nil, fmt.Errorf("mimi/policy: initial dictionary: component %v: %w", c.id, err)
-		}
-		d.Set(c.id, b)
-	}
-	return d, nil
+	return defaultTemplate().Dictionary(room, name, creator)
 }
 
-// GroupExtensions gives all GroupContext extensions of a new room: the dictionary,
-// the required capabilities, and the hub as external sender (RS-6).
+// GroupExtensions gives the GroupContext extensions of a new room of the default template,
+// see [Template.Extensions].
 func GroupExtensions(room mimi.RoomURI, name string, creator mimi.UserURI, hub mls.ExternalSender) (mls.Extensions, error) {
-	d, err := InitialDictionary(room, name, creator)
-	if err != nil {
-		return nil, err
-	}
-	required := RequiredCapabilities()
-	var x mls.Extensions
-	for _, e := range []struct {
-		t    mls.ExtensionType
-		data wire.Encoder
-	}{
-		{mls.ExtensionTypeRequiredCapabilities, &required},
-		{mls.ExtensionTypeExternalSenders, mls.ExternalSenders{hub}},
-		{mls.ExtensionTypeAppDataDictionary, d},
-	} {
-		b, err := wire.Marshal(e.data)
-		if err != nil {
-			return nil, fmt.Errorf("mimi/policy: group extension %v: %w", e.t, err)
-		}
-		x = x.Set(e.t, b)
-	}
-	return x, nil
+	return defaultTemplate().Extensions(room, name, creator, hub)
 }
 
 // Components is the logic of a room's components for package mls: that of
@@ -157,6 +120,24 @@ func CheckComponent(id mls.ComponentID, data []byte) (known bool, err error) {
 		_, err = ParseStatusNotificationPolicy(data)
 	case mimi.ComponentMessageExpiration:
 		_, err = ParseMessageExpiration(data)
+	case mimi.ComponentOperationalPolicy:
+		_, err = ParseOperationalParameters(data)
+	case mimi.ComponentJoinLinkPolicy:
+		_, err = ParseJoinLinkPolicy(data)
+	case mimi.ComponentJoinLinks:
+		if _, err = mimi.ParseJoinLinks(data); err != nil {
+			err = fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
+	case mimi.ComponentLinkPreviewPolicy:
+		_, err = ParseLinkPreviewPolicy(data)
+	case mimi.ComponentAssetPolicy:
+		_, err = ParseAssetPolicy(data)
+	case mimi.ComponentLoggingPolicy:
+		_, err = ParseLoggingPolicy(data)
+	case mimi.ComponentChatHistoryPolicy:
+		_, err = ParseHistoryPolicy(data)
+	case mimi.ComponentBotPolicy:
+		_, err = ParseBotPolicy(data)
 	default:
 		return false, nil
 	}

@@ -15,8 +15,10 @@ type State struct {
 	Base         *BaseRoomPolicy
 	Roles        *RoleData
 	Participants *mimi.ParticipantListData
-	Metadata     *mimi.RoomMetaData // nil if the room has none
-	Members      []mimi.Identity    // the clients in the group, in any order
+	Metadata     *mimi.RoomMetaData     // nil if the room has none
+	PreAuth      *PreAuthData           // nil if nobody is preauthorised
+	Operational  *OperationalParameters // nil if the room sets none
+	Members      []mimi.Identity        // the clients in the group, in any order
 
 	components map[mls.ComponentID]string   // every policy component's octets
 	users      map[mimi.UserURI]participant // by NewState and With; nil in a State built by hand
@@ -75,7 +77,32 @@ func NewState(room mimi.RoomURI, d *mls.AppDataDictionary, members []mimi.Identi
 			return nil, err
 		}
 	}
+	if _, ok := d.Get(mimi.ComponentPreauthList); ok {
+		if s.PreAuth, err = component(d, mimi.ComponentPreauthList, ParsePreAuthData); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := d.Get(mimi.ComponentOperationalPolicy); ok {
+		if s.Operational, err = component(d, mimi.ComponentOperationalPolicy, ParseOperationalParameters); err != nil {
+			return nil, err
+		}
+	}
 	return s.indexed(), nil
+}
+
+// Policy reads a policy component of the room with one of the Parse functions of this
+// package; nil without an error if the room does not have it. The error wraps
+// [ErrMalformed].
+func Policy[T any](s *State, id mls.ComponentID, parse func([]byte) (*T, error)) (*T, error) {
+	data, ok := s.components[id]
+	if !ok {
+		return nil, nil
+	}
+	v, err := parse([]byte(data))
+	if err != nil {
+		return nil, fmt.Errorf("component %v: %w", id, err)
+	}
+	return v, nil
 }
 
 func component[T any](d *mls.AppDataDictionary, id mls.ComponentID, parse func([]byte) (T, error)) (T, error) {

@@ -143,11 +143,44 @@ func checkPolicies(before, after *State) error {
 	if after.Base.ParentDependant {
 		return deny("this room cannot depend on another")
 	}
+	if err := after.checkFeatures(before); err != nil {
+		return err
+	}
 	for i := range after.Roles.Roles {
 		r := &after.Roles.Roles[i]
 		if after.Base.FixedMembership && r.Index != Outside && !r.isBanned() && r.Can(CanAddParticipant) {
 			return deny("role %s may not hold %v: the room's participants are fixed", r.Name, CanAddParticipant)
 		}
+	}
+	return nil
+}
+
+// checkFeatures judges policies by the roles they speak of (D-57, POL-24, POL-28), and
+// keeps the franking agent a room has (FRK-14).
+func (s *State) checkFeatures(before *State) error {
+	if s.PreAuth != nil {
+		if err := s.PreAuth.Check(s.Roles); err != nil {
+			return deny("who is preauthorised does not fit the roles: %v", err)
+		}
+	}
+	history, err := Policy(s, mimi.ComponentChatHistoryPolicy, ParseHistoryPolicy)
+	if err != nil {
+		return deny("%v", err)
+	}
+	if history != nil {
+		for _, index := range history.Roles {
+			r := s.Roles.Role(index)
+			if r == nil || index == Outside || index == Banned || r.MaxActive != nil && *r.MaxActive == 0 {
+				return deny("role %d cannot share history", index)
+			}
+		}
+	}
+	assets, err := Policy(s, mimi.ComponentAssetPolicy, ParseAssetPolicy)
+	if err != nil {
+		return deny("%v", err)
+	}
+	if assets != nil && assets.Location == UploadHub && assets.Domains[0].Provider != s.Room.Domain() {
+		return deny("assets are to be kept at the hub, but the policy lists %s", assets.Domains[0].Provider)
 	}
 	return nil
 }
