@@ -211,14 +211,15 @@ func checkURI(s string, kind byte, most int) error {
 	if !ok {
 		return fmt.Errorf("%w: scheme is not mimi", ErrBadURI)
 	}
-	parts := strings.Split(rest, "/")
-	if err := checkHost(parts[0]); err != nil {
+	host, rest, _ := strings.Cut(rest, "/")
+	if err := checkHost(host); err != nil {
 		return err
 	}
-	if len(parts) < 3 || len(parts)-2 > most || parts[1] != string(kind) {
+	letter, path, ok := strings.Cut(rest, "/")
+	if !ok || letter != string(kind) || strings.Count(path, "/") >= most {
 		return fmt.Errorf("%w: not of the form mimi://<domain>/%c/…", ErrBadURI, kind)
 	}
-	for _, segment := range parts[2:] {
+	for segment := range strings.SplitSeq(path, "/") {
 		if err := checkSegment(segment); err != nil {
 			return err
 		}
@@ -231,8 +232,9 @@ func checkHost(host string) error {
 	if host == "" || len(host) > 253 {
 		return fmt.Errorf("%w: domain is empty or too long", ErrBadURI)
 	}
-	labels := strings.Split(host, ".")
-	for _, label := range labels {
+	last := ""
+	for label := range strings.SplitSeq(host, ".") {
+		last = label
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return fmt.Errorf("%w: bad label in domain", ErrBadURI)
 		}
@@ -242,7 +244,7 @@ func checkHost(host string) error {
 			}
 		}
 	}
-	if isDigits(labels[len(labels)-1]) {
+	if isDigits(last) {
 		return fmt.Errorf("%w: an address is not a domain", ErrBadURI)
 	}
 	return nil
@@ -252,6 +254,12 @@ func checkHost(host string) error {
 func checkSegment(s string) error {
 	if s == "" || !utf8.ValidString(s) {
 		return fmt.Errorf("%w: path segment is empty or not UTF-8", ErrBadURI)
+	}
+	if strings.IndexByte(s, '%') < 0 {
+		if err := checkPlain(s); err != nil {
+			return err
+		}
+		return checkPchars(s)
 	}
 	plain := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -268,6 +276,11 @@ func checkSegment(s string) error {
 	if err := checkPlain(string(plain)); err != nil {
 		return err
 	}
+	return checkPchars(s)
+}
+
+// checkPchars looks at a segment as it is written.
+func checkPchars(s string) error {
 	for _, r := range s {
 		if r < utf8.RuneSelf && !isAlphaNum(byte(r)) && !strings.ContainsRune("-._~!$&'()*+,;=:@%", r) {
 			return fmt.Errorf("%w: character that must be percent-encoded", ErrBadURI)

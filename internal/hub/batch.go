@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"net/http"
-	"sync"
 	"time"
 
 	"hubbub/internal/room"
@@ -34,16 +33,58 @@ func (h *Hub) Batch(peer mimi.Domain, items []mimi.BatchItem) []mimi.BatchAnswer
 			byRoom[it.Room] = append(byRoom[it.Room], w)
 		}
 	}
-	var rooms sync.WaitGroup
-	for uri, list := range byRoom {
-		rooms.Go(func() { h.post(uri, list) })
-	}
-	rooms.Wait()
+	late := h.postAll(byRoom)
 	answers := make([]mimi.BatchAnswer, len(writes))
 	for i, w := range writes {
+		if late[items[i].Room] {
+			w = &write{err: errLate()}
+		}
 		answers[i] = h.batchAnswer(w)
 	}
 	return answers
+}
+
+// batchPatience is how long the rooms of a batch wait for the slowest of them.
+const batchPatience = 2 * time.Second
+
+// errLate answers a write whose room takes long. It is decided on all the same;
+// the peer asks again and gets that answer.
+func errLate() error {
+	p := mimi.NewProblem(http.StatusServiceUnavailable, "not-yet-decided", "the room takes long to decide")
+	p.RetryAfter = time.Second
+	return p
+}
+
+// postAll hands writes to their rooms, all at once, and waits for the answers. Of
+// several rooms those that are late keep nobody waiting: their writes are not to
+// be touched.
+func (h *Hub) postAll(byRoom map[mimi.RoomURI][]*write) (late map[mimi.RoomURI]bool) {
+	if len(byRoom) == 1 {
+		for uri, list := range byRoom {
+			h.post(uri, list)
+		}
+		return nil
+	}
+	late = map[mimi.RoomURI]bool{}
+	done := make(chan mimi.RoomURI, len(byRoom))
+	for uri, list := range byRoom {
+		late[uri] = true
+		go func() {
+			h.post(uri, list)
+			done <- uri
+		}()
+	}
+	timer := time.NewTimer(h.patience)
+	defer timer.Stop()
+	for len(late) > 0 {
+		select {
+		case uri := <-done:
+			delete(late, uri)
+		case <-timer.C:
+			return late
+		}
+	}
+	return late
 }
 
 // parse makes a write of one item; what does not decode is settled at once.

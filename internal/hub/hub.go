@@ -62,8 +62,9 @@ type Config struct {
 
 // Hub is safe for concurrent use.
 type Hub struct {
-	cfg    Config
-	signed signed
+	cfg      Config
+	signed   signed
+	patience time.Duration // batchPatience, outside tests
 
 	mu     sync.Mutex
 	rooms  map[mimi.RoomURI]*hosted
@@ -99,7 +100,7 @@ func New(cfg Config) *Hub {
 	if cfg.WakeClient == nil {
 		cfg.WakeClient = func(mimi.ClientURI) {}
 	}
-	return &Hub{cfg: cfg, rooms: map[mimi.RoomURI]*hosted{}, silent: map[mimi.Domain]time.Time{}}
+	return &Hub{cfg: cfg, patience: batchPatience, rooms: map[mimi.RoomURI]*hosted{}, silent: map[mimi.Domain]time.Time{}}
 }
 
 func (h *Hub) nowMS() uint64 { return uint64(h.cfg.Now().UnixMilli()) }

@@ -26,24 +26,42 @@ type line struct {
 	served  bool // a goroutine is in serve
 }
 
-// post hands writes to their room, in order, and waits for all their answers.
+// post hands writes to their room, in order, and waits for all their answers. If
+// nobody is before them their own goroutine has the room decide.
 func (h *Hub) post(uri mimi.RoomURI, list []*write) {
 	if uri.Domain() != h.cfg.Domain {
-		for _, w := range list {
-			w.settle(nil, errNoRoom())
-		}
+		failAll(list, errNoRoom())
 		return
+	}
+	var done sync.WaitGroup
+	done.Add(len(list))
+	for _, w := range list {
+		w.done = &done
 	}
 	r := h.hosted(uri)
 	r.line.mu.Lock()
-	r.line.waiting = append(r.line.waiting, list...)
-	if !r.line.served {
-		r.line.served = true
-		go h.serve(uri, r)
+	if r.line.served || len(list) > maxTogether {
+		r.line.waiting = append(r.line.waiting, list...)
+		list = nil
 	}
+	mine := !r.line.served
+	r.line.served = true
 	r.line.mu.Unlock()
-	for _, w := range list {
-		<-w.done
+	if list != nil {
+		h.together(uri, list)
+	}
+	if mine {
+		h.handOver(uri, r)
+	}
+	done.Wait()
+}
+
+// handOver has somebody else decide on what has come to wait meanwhile.
+func (h *Hub) handOver(uri mimi.RoomURI, r *hosted) {
+	r.line.mu.Lock()
+	defer r.line.mu.Unlock()
+	if r.line.served = len(r.line.waiting) > 0; r.line.served {
+		go h.serve(uri, r)
 	}
 }
 
@@ -115,7 +133,9 @@ func (w *write) settle(answer []byte, err error) {
 		return
 	}
 	w.settled, w.answer, w.err = true, answer, err
-	close(w.done)
+	if w.done != nil {
+		w.done.Done()
+	}
 }
 
 // single decides on one write by itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 
 	"hubbub/internal/record"
 	"hubbub/internal/room"
@@ -44,8 +45,8 @@ type write struct {
 	ahead   *write  // the one before it in its batch; nil = none
 	room    *hosted // locked
 
-	// Owned by whoever decides on it until done is closed.
-	done     chan struct{}
+	// Owned by whoever decides on it until done is told.
+	done     *sync.WaitGroup // shared by those that are waited for together
 	settled  bool
 	deferred bool // decided on after its batch; what stands behind it waits too
 	refused  bool // by the rules
@@ -54,7 +55,7 @@ type write struct {
 }
 
 func newWrite(h *Hub, peer mimi.Domain, uri mimi.RoomURI) *write {
-	return &write{hub: h, peer: peer, uri: uri, done: make(chan struct{})}
+	return &write{hub: h, peer: peer, uri: uri}
 }
 
 func (w *write) submission(in *room.Submission) *write {

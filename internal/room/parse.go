@@ -26,9 +26,10 @@ func (s *Submission) MessageHash() [32]byte { return s.hash }
 // Epoch is the epoch the message was encrypted in.
 func (s *Submission) Epoch() uint64 { return s.message.Private.Epoch }
 
-// ParseSubmission decodes the body of submitMessage. Errors are *mimi.Problem.
+// ParseSubmission decodes the body of submitMessage, which must not be changed
+// while the result is in use. Errors are *mimi.Problem.
 func ParseSubmission(peer mimi.Domain, body []byte) (*Submission, error) {
-	req, err := mimi.ParseSubmitMessageRequest(bytes.Clone(body))
+	req, err := mimi.ParseSubmitMessageRequest(body)
 	if err != nil {
 		return nil, malformed(err)
 	}

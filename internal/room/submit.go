@@ -46,7 +46,7 @@ func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effect
 
 // checkAAD refuses authenticated data that members would refuse (EXT-12).
 func (s *State) checkAAD(m *mls.PrivateMessage) error {
-	if !s.group.Context().RequiresSafeAAD() {
+	if !s.view.safeAAD {
 		return nil
 	}
 	if err := wire.Unmarshal(m.AuthenticatedData, new(mls.SafeAAD)); err != nil {

@@ -16,6 +16,7 @@ type view struct {
 	now       *policy.State
 	effective *policy.State          // now, if nothing is pending
 	leaving   map[mls.LeafIndex]bool // leaves that a pending proposal removes
+	safeAAD   bool                   // authenticated data has to be a SafeAAD
 }
 
 // derive fills in the view after the group or its pending proposals changed.
@@ -24,7 +25,7 @@ func (s State) derive() (State, error) {
 	for i, m := range s.members {
 		identities[i] = mimi.Identity{User: m.User, Client: m.Client}
 	}
-	v := &view{}
+	v := &view{safeAAD: s.group.Context().RequiresSafeAAD()}
 	var err error
 	if v.now, err = policy.NewState(s.Room, s.group.Dictionary(), identities); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrBadState, err)

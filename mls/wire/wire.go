@@ -48,7 +48,7 @@ type Decoder interface{ Decode(r *Reader) }
 // Marshal returns the encoding of e in a fresh slice.
 // It returns ErrTooLong if some vector is too large, or what e reported.
 func Marshal(e Encoder) ([]byte, error) {
-	var w Writer
+	w := Writer{buf: make([]byte, 0, 128)} // most encodings grow no more than once
 	e.Encode(&w)
 	return w.Bytes()
 }
