@@ -27,7 +27,7 @@ func (c *Client) runSync(ctx context.Context) {
 	for ctx.Err() == nil {
 		live, err := c.syncOnce(ctx)
 		if live {
-			c.noteSynced()
+			c.step((*batch).noteSynced) // what cannot be stored is an older time next time, which is not wrong
 		}
 		if ctx.Err() != nil {
 			return
@@ -227,6 +227,9 @@ func (s *syncState) frame(b *batch, f *clientpb.ServerFrame, acks map[mimi.RoomU
 		return nil // the entry that did it has said so
 	case *clientpb.ServerFrame_Live:
 		*live = true
+		if err := b.noteSynced(); err != nil {
+			return err
+		}
 		return b.resendUnknown(s.mentioned)
 	}
 	return nil // Hello, and what later versions add
@@ -279,17 +282,13 @@ func (s *syncState) write(ctx context.Context, message []byte) error {
 	return s.conn.Write(wctx, websocket.MessageBinary, message)
 }
 
-// noteSynced stores that the device was in step with its provider just now. What
-// cannot be stored is an older time next time, which is not wrong.
-func (c *Client) noteSynced() {
-	c.step(func(b *batch) error {
-		return putKey(b.tx, keySynced, strconv.AppendInt(nil, c.opts.Now().UnixMilli(), 10))
-	})
+// noteSynced stores that the device was in step with its provider just now.
+func (b *batch) noteSynced() error {
+	return putKey(b.tx, keySynced, strconv.AppendInt(nil, b.c.opts.Now().UnixMilli(), 10))
 }
 
 // goOnline notes that the device has caught up.
 func (c *Client) goOnline() {
-	c.noteSynced()
 	c.mu.Lock()
 	c.online = true
 	c.wakeAll()
