@@ -59,6 +59,15 @@ func (c Components) Update(id mls.ComponentID, old []byte, exists bool, updates 
 	if id == ComponentRoomMetadata {
 		return updateMetadata(old, exists, updates[0])
 	}
+	if id == ComponentFrankingAgent {
+		if exists { // FRK-14
+			return nil, fmt.Errorf("%w: another franking agent takes a new group", ErrBadUpdate)
+		}
+		if _, err := ParseFrankingAgent(updates[0]); err != nil {
+			return nil, err
+		}
+		return updates[0], nil
+	}
 	if id == ComponentJoinLinks {
 		return updateJoinLinks(old, exists, updates[0])
 	}

@@ -112,7 +112,7 @@ func (s *SubmitMessageResponse) Decode(r *wire.Reader) {
 }
 
 // A Frank is a hub's proof that it accepted a message from a sender at a time
-// (mimi-protocol-06, Hub processing). This package only carries it.
+// (mimi-protocol-06, Hub processing), see [FrankKeys.Frank].
 type Frank struct {
 	ServerFrank [32]byte
 	Suite       mls.CipherSuite // whose signature scheme made Signature
