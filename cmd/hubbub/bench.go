@@ -13,7 +13,8 @@ import (
 
 func (c *cli) benchCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "measurements on this machine"}
-	cmd.AddCommand(c.benchPostCmd(), c.benchFanCmd(), c.benchFetchCmd())
+	cmd.AddCommand(c.benchPostCmd(), c.benchFanCmd(), c.benchFetchCmd(), c.benchCatchUpCmd(), c.benchIdleCmd(),
+		c.benchCrashCmd(), c.benchSoakCmd(), c.benchCompareCmd())
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,13 @@ func (c *cli) benchRun(cmd *cobra.Command, o *bench.Options, run func(context.Co
 		if err != nil {
 			return err
 		}
-		return c.benchReport(r)
+		if err := c.benchReport(r); err != nil {
+			return err
+		}
+		if v, ok := r.(interface{ Verdict() error }); ok {
+			return v.Verdict()
+		}
+		return nil
 	}
 	return cmd
 }
@@ -52,4 +59,74 @@ func (c *cli) benchFetchCmd() *cobra.Command {
 	cmd.Flags().IntVar(&o.Messages, "messages", 0, "messages missed (default 10000, with --quick 2000)")
 	cmd.Flags().IntVar(&o.Rounds, "rounds", 0, "clients that come back (default 3)")
 	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.Fetch(ctx, o) })
+}
+
+func (c *cli) benchCatchUpCmd() *cobra.Command {
+	var o bench.CatchUpOptions
+	cmd := &cobra.Command{
+		Use:   "catchup",
+		Short: "measure how long a provider takes that was down",
+		Long: "c is down while the hub takes posts; the clock runs until c's head is the hub's, Seq and hash.\n" +
+			"Peak memory of both is told as well.",
+	}
+	cmd.Flags().IntVar(&o.Entries, "entries", 0, "posts that c missed (default 100000, with --quick 10000)")
+	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.CatchUp(ctx, o) })
+}
+
+func (c *cli) benchIdleCmd() *cobra.Command {
+	var o bench.IdleOptions
+	cmd := &cobra.Command{Use: "idle", Short: "measure the memory of clients that are connected and do nothing"}
+	cmd.Flags().IntVar(&o.Connected, "clients", 0, "clients of c (default 5000, with --quick 500)")
+	cmd.Flags().DurationVar(&o.Settle, "settle", 0, "pause before memory is read (default 20s)")
+	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.Idle(ctx, o) })
+}
+
+func (c *cli) benchCrashCmd() *cobra.Command {
+	var o bench.CrashOptions
+	cmd := &cobra.Command{
+		Use:   "crash",
+		Short: "kill the hub while a client posts, and count",
+		Long: "SIGKILL to the hub when half of the posts are due, and a new start while b goes on posting. Fails\n" +
+			"unless every post is received exactly once and in order. Then the hub is killed for good, and\n" +
+			"all of them must be readable at c.",
+	}
+	cmd.Flags().IntVar(&o.Posts, "posts", 0, "posts (default 5000, with --quick 1000)")
+	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "posts per second (default 500)")
+	cmd.Flags().DurationVar(&o.Down, "down", 0, "how long the hub is away (default 3s)")
+	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.Crash(ctx, o) })
+}
+
+func (c *cli) benchSoakCmd() *cobra.Command {
+	var o bench.SoakOptions
+	cmd := &cobra.Command{
+		Use:   "soak",
+		Short: "a mixed load for a long time: does anything grow without end?",
+		Long: "Posts on schedule in several rooms while members come and go and connections are cut. Fails if a\n" +
+			"post is lost or heap, resident memory, goroutines, write-ahead log or file descriptors of a\n" +
+			"provider reach no plateau: the median of the last third of the run (its first tenth left out)\n" +
+			"may exceed that of the middle third by a tenth and a small constant.",
+	}
+	cmd.Flags().Float64Var(&o.Minutes, "minutes", 0, "length (default 10, with --quick 1)")
+	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "posts per second over all rooms (default 50)")
+	cmd.Flags().IntVar(&o.Rooms, "rooms", 0, "rooms (default 10)")
+	cmd.Flags().StringVar(&o.Memory, "memory-limit", "", "GOMEMLIMIT of every provider (default 96MiB)")
+	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.Soak(ctx, o) })
+}
+
+func (c *cli) benchCompareCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "compare A.json B.json",
+		Short: "ratios of the figures of two runs of one scenario",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, files []string) error {
+			r, err := bench.Compare(files[0], files[1])
+			if errors.Is(err, bench.ErrCompare) {
+				return fail(exitUsage, "give two reports that the same hubbub bench … --json wrote", "%v", err)
+			}
+			if err != nil {
+				return err
+			}
+			return c.benchReport(r)
+		},
+	}
 }

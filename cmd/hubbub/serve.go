@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 
@@ -13,30 +11,24 @@ import (
 )
 
 func (c *cli) serveCmd() *cobra.Command {
-	var config, profile string
+	var config string
+	var measure measuring
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "run a provider until SIGTERM or Ctrl-C",
 		Args:  cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&config, "config", "", "configuration file (TOML)")
-	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
-	cmd.Flags().MarkHidden("cpuprofile")
+	measure.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if config == "" {
 			return fail(exitUsage, "name it with --config FILE", "a provider needs a configuration file")
 		}
-		if profile != "" {
-			f, err := os.Create(profile)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			if err := pprof.StartCPUProfile(f); err != nil {
-				return err
-			}
-			defer pprof.StopCPUProfile()
+		stop, err := measure.start()
+		if err != nil {
+			return err
 		}
+		defer stop()
 		return c.serve(cmd.Context(), config)
 	}
 	return cmd

@@ -108,18 +108,31 @@ func (l *lane) next() {
 	}
 }
 
-// read checks the i-th arrival: that it is the next entry of the log, and that
-// it says what the i-th post said. The caller holds mu.
-func (l *lane) read(i int) error {
+// open decrypts the i-th arrival, which must be the next entry of the log and of
+// the sender. The caller holds mu.
+func (l *lane) open(i int) (string, error) {
 	e := l.arrived[i].entry
 	if l.pos = l.pos.Next(e.GetBody()); l.pos.Seq != e.GetSeq() || string(l.pos.Hash[:]) != string(e.GetHash()) {
-		return fmt.Errorf("%s: entry %d does not follow %d", l.room, e.GetSeq(), l.pos.Seq-1)
+		return "", fmt.Errorf("%s: entry %d does not follow %d", l.room, e.GetSeq(), l.pos.Seq-1)
 	}
 	from, got, err := l.to.Read(l.room, e)
-	if err != nil {
-		return fmt.Errorf("%s: entry %d: %w", l.room, e.GetSeq(), err)
+	if err == nil && from != l.from.User() {
+		err = fmt.Errorf("it is of %q", from)
 	}
-	if want := text(l.first + i); l.refused == 0 && (from != l.from.User() || got != want) {
+	if err != nil {
+		return "", fmt.Errorf("%s: entry %d: %w", l.room, e.GetSeq(), err)
+	}
+	return got, nil
+}
+
+// read checks that the i-th arrival says what the i-th post said. The caller
+// holds mu.
+func (l *lane) read(i int) error {
+	got, err := l.open(i)
+	if err != nil {
+		return err
+	}
+	if want := text(l.first + i); l.refused == 0 && got != want {
 		return fmt.Errorf("%s: post %d says %.20q instead of %.20q", l.room, i, got, want)
 	}
 	return nil

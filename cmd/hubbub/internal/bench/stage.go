@@ -32,7 +32,8 @@ type Options struct {
 	Environ  []string
 	Progress func(format string, args ...any)
 
-	prepare func(*devenv.Env) error // before the providers start
+	prepare func(*devenv.Env) error        // before the providers start
+	serve   func(devenv.Provider) []string // further arguments of hubbub serve
 }
 
 // Which clients make the load.
@@ -58,7 +59,7 @@ type stage struct {
 
 // newStage starts the providers. The caller closes the stage.
 func newStage(ctx context.Context, o Options) (*stage, error) {
-	options := devenv.Options{Dir: o.Dir, Providers: providers, Environ: o.Environ}
+	options := devenv.Options{Dir: o.Dir, Providers: providers, Environ: o.Environ, Serve: o.serve}
 	st := &stage{progress: o.Progress}
 	if o.Profiles != "" {
 		stop, err := profile(&options, o.Profiles)

@@ -9,9 +9,9 @@ import (
 	"hubbub/client/clientpb"
 )
 
-// sendRows is how many submissions one call carries, as in the SDK and as the
+// MaxTogether is how many submissions one call carries, as in the SDK and as the
 // API allows.
-const sendRows = 64
+const MaxTogether = 64
 
 // Sender submits the posts of a device in order, one call at a time, and lets
 // those that wait travel together.
@@ -44,7 +44,7 @@ func (s *Sender) Put(posts ...Post) {
 func (s *Sender) Run(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		n := min(len(s.waiting), sendRows)
+		n := min(len(s.waiting), MaxTogether)
 		list := s.waiting[:n:n]
 		s.waiting = s.waiting[n:]
 		s.mu.Unlock()
