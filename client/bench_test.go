@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,4 +121,40 @@ func BenchmarkSend(b *testing.B) {
 			b.ReportMetric(float64(len(f.calls)-calls)/float64(b.N), "calls/msg")
 		})
 	}
+}
+
+// BenchmarkOpen: a device of 100 rooms with 100 messages each is read from disk.
+func BenchmarkOpen(b *testing.B) {
+	const rooms, messages = 100, 100
+	f := newFake(b)
+	dir := f.enrol("bob", "phone")
+	alice, bob := f.open(f.enrol("alice", "phone"), nil), f.open(dir, nil)
+	for range rooms {
+		uri := f.room(alice, bob)
+		f.written(alice, uri, messages)
+		f.until(bob, func() bool { return bob.rooms[uri].pos.Seq == messages+1 })
+	}
+	f.ok(alice.Close())
+	f.ok(bob.Close())
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	var used time.Duration
+	var held int64
+	for b.Loop() {
+		base, before := heap(), cpu()
+		c, err := load(dir, nil)
+		f.ok(err)
+		used += cpu() - before
+		held = heap() - base
+		if len(c.rooms) != rooms {
+			b.Fatal(len(c.rooms))
+		}
+		c.abandon()
+	}
+	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(held)/rooms, "heap-B/room")
 }

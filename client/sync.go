@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	frameQueue   = 1024 // frames read ahead
-	frameBatch   = 512  // frames taken in with one durable step
+	frameQueue   = 512 // frames read ahead
+	frameBatch   = 512 // frames taken in with one durable step
 	pingEvery    = 20 * time.Second
 	pingDeadline = 10 * time.Second
 )
