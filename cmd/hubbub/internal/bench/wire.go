@@ -87,7 +87,7 @@ func (w *wire) hold(conns ...net.Conn) bool {
 
 // pass copies one direction; its end ends the connection.
 func (w *wire) pass(to, from net.Conn, count *atomic.Int64) {
-	io.Copy(io.MultiWriter(to, counter{count}), from)
+	io.Copy(io.MultiWriter(counter{count}, to), from)
 	to.Close()
 	from.Close()
 	w.mu.Lock()
