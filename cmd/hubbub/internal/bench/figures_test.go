@@ -87,7 +87,7 @@ func TestScheduleAfterAStall(t *testing.T) {
 		schedule(t.Context(), began, 10, 6, func(i int, d time.Time) {
 			due, at = append(due, d.Sub(began)), append(at, time.Since(began))
 			if i == 1 {
-				time.Sleep(250 * time.Millisecond)
+				<-time.After(250 * time.Millisecond)
 			}
 		})
 		ms := func(list ...int) (out []time.Duration) {
