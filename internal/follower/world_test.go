@@ -49,7 +49,8 @@ type provider struct {
 	domain   mimi.Domain
 	dir      string
 	key      *mls.SignatureKey
-	snapshot []byte // what a hub answers instead of the truth; nil = the truth
+	snapshot []byte                        // what a hub answers instead of the truth; nil = the truth
+	disk     func(store.Store) store.Store // faults of the next lives; nil = none
 	stop     context.CancelFunc
 	done     sync.WaitGroup
 }
@@ -88,9 +89,13 @@ func makeWorld(t *testing.T, seed uint64, bare bool, domains ...mimi.Domain) *wo
 // start opens the provider on its data, as after a crash.
 func (p *provider) start() {
 	p.Helper()
+	var s store.Store
 	s, err := sqlstore.Open(p.dir)
 	if err != nil {
 		p.Fatal(err)
+	}
+	if p.disk != nil {
+		s = p.disk(s)
 	}
 	env := roomtest.Env()
 	jitter := func(max time.Duration) time.Duration { return max }
