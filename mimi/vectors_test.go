@@ -298,7 +298,10 @@ func FuzzBodies(f *testing.F) {
 		func() codec { return new(ConsentEntry) }, func() codec { return new(IdentifierRequest) },
 		func() codec { return new(IdentifierResponse) }, func() codec { return new(AbuseReport) },
 		func() codec { return new(ParticipantListData) }, func() codec { return new(ParticipantListUpdate) },
-		func() codec { return new(RoomMetaData) },
+		func() codec { return new(RoomMetaData) }, func() codec { return new(FrankingAgent) },
+		func() codec { return new(FrankingContext) }, func() codec { return new(JoinLinks) },
+		func() codec { return new(JoinLinksUpdate) }, func() codec { return new(GroupInfoOption) },
+		func() codec { return new(RatchetTreeOption) }, func() codec { return new(Frank) },
 	}
 	for _, v := range vectors {
 		for i, kind := range kinds {
