@@ -15,10 +15,7 @@ import (
 	"hubbub/mimi"
 )
 
-// The pace of the SDK's stream.
 const (
-	frameQueue    = 512
-	frameBatch    = 128
 	maxFrameBytes = 16 << 20
 	maxMessageOut = 32 << 10
 	pingEvery     = 20 * time.Second
@@ -40,21 +37,18 @@ type Handler struct {
 
 // Stream is a sync stream of a device. It is not opened again by itself.
 type Stream struct {
-	d       *Device
-	h       Handler
-	conn    *websocket.Conn
-	live    chan struct{}
-	done    chan struct{}
-	cancel  context.CancelCauseFunc
-	err     error // valid once done is closed
+	d      *Device
+	h      Handler
+	conn   *websocket.Conn
+	live   chan struct{}
+	done   chan struct{}
+	cancel context.CancelCauseFunc
+	err    error         // valid once done is closed
+	due    chan struct{} // has a value if something is to be acknowledged
+
+	mu      sync.Mutex
 	acks    map[string]uint64
 	settled []string
-	unacked int
-}
-
-type frame struct {
-	*clientpb.ServerFrame
-	at time.Time
 }
 
 // Connect opens a sync stream; ctx bounds only that.
@@ -72,7 +66,7 @@ func (d *Device) Connect(ctx context.Context, h Handler) (*Stream, error) {
 		return nil, errors.New("the provider does not speak " + clientpb.SyncBatch)
 	}
 	conn.SetReadLimit(maxFrameBytes)
-	s := &Stream{d: d, h: h, conn: conn, live: make(chan struct{}), done: make(chan struct{}), acks: map[string]uint64{}}
+	s := &Stream{d: d, h: h, conn: conn, live: make(chan struct{}), done: make(chan struct{}), due: make(chan struct{}, 1), acks: map[string]uint64{}}
 	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	go s.run(run)
@@ -106,12 +100,11 @@ func (s *Stream) Close() {
 }
 
 func (s *Stream) run(ctx context.Context) {
-	frames := make(chan frame, frameQueue)
 	var wg sync.WaitGroup
 	for _, part := range []func() error{
-		func() error { return s.read(ctx, frames) },
+		func() error { return s.read(ctx) },
 		func() error { return s.keepAlive(ctx) },
-		func() error { return s.take(ctx, frames) },
+		func() error { return s.acknowledge(ctx) },
 	} {
 		wg.Go(func() { s.cancel(part()) })
 	}
@@ -121,7 +114,9 @@ func (s *Stream) run(ctx context.Context) {
 	close(s.done)
 }
 
-func (s *Stream) read(ctx context.Context, frames chan<- frame) error {
+// read hands over what comes. Acknowledging waits for nothing but the end of the
+// acknowledgement before, so that under load one stands for many frames.
+func (s *Stream) read(ctx context.Context) error {
 	for {
 		_, data, err := s.conn.Read(ctx)
 		if err != nil {
@@ -129,19 +124,18 @@ func (s *Stream) read(ctx context.Context, frames chan<- frame) error {
 		}
 		at := time.Now()
 		err = clientpb.EachFrame(data, func(data []byte) error {
-			f := frame{&clientpb.ServerFrame{}, at}
-			if err := proto.Unmarshal(data, f.ServerFrame); err != nil {
+			var f clientpb.ServerFrame
+			if err := proto.Unmarshal(data, &f); err != nil {
 				return err
 			}
-			select {
-			case frames <- f:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return s.handle(&f, at)
 		})
 		if err != nil {
 			return err
+		}
+		select {
+		case s.due <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -164,36 +158,41 @@ func (s *Stream) keepAlive(ctx context.Context) error {
 	}
 }
 
-// take handles frames and acknowledges as the SDK does: when none waits, or
-// after many.
-func (s *Stream) take(ctx context.Context, frames <-chan frame) error {
+func (s *Stream) acknowledge(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case f := <-frames:
-			if err := s.handle(f); err != nil {
-				return err
-			}
+		case <-s.due:
 		}
-		for n := 1; n < frameBatch && len(frames) > 0; n++ {
-			if err := s.handle(<-frames); err != nil {
-				return err
-			}
-		}
-		s.unacked++
-		if len(frames) == 0 || s.unacked > 4 {
-			if err := s.sendAcks(ctx); err != nil {
-				return err
-			}
+		if err := s.sendAcks(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-func (s *Stream) handle(f frame) error {
+// ack notes that the device has everything up to a Seq of a room.
+func (s *Stream) ack(room string, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acks[room] = max(s.acks[room], seq)
+}
+
+func (s *Stream) settle(txn string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settled = append(s.settled, txn)
+}
+
+func (s *Stream) handle(f *clientpb.ServerFrame, at time.Time) error {
 	switch f := f.Frame.(type) {
+	case *clientpb.ServerFrame_Entry:
+		e := f.Entry
+		if s.h.Entry != nil {
+			s.h.Entry(mimi.RoomURI(e.GetRoom()), e.GetEntry(), at)
+		}
+		s.ack(e.GetRoom(), e.GetEntry().GetSeq())
 	case *clientpb.ServerFrame_Welcome:
-		s.acks[f.Welcome.GetRoom()] = max(s.acks[f.Welcome.GetRoom()], f.Welcome.GetSeq())
 		if !s.h.NoGroups {
 			if err := s.d.join(f.Welcome); err != nil {
 				return fmt.Errorf("welcome: %w", err)
@@ -202,29 +201,26 @@ func (s *Stream) handle(f frame) error {
 		if s.h.Joined != nil {
 			s.h.Joined(mimi.RoomURI(f.Welcome.GetRoom()), f.Welcome.GetSeq(), f.Welcome.GetHash())
 		}
+		s.ack(f.Welcome.GetRoom(), f.Welcome.GetSeq())
 	case *clientpb.ServerFrame_Removed:
-		s.acks[f.Removed.GetRoom()] = max(s.acks[f.Removed.GetRoom()], f.Removed.GetSeq())
+		s.ack(f.Removed.GetRoom(), f.Removed.GetSeq())
 	case *clientpb.ServerFrame_Submission:
-		if f.Submission.GetState() != clientpb.SubmissionState_SUBMISSION_STATE_QUEUED {
-			s.settled = append(s.settled, f.Submission.GetTxn())
-		}
 		if s.h.Submission != nil {
 			s.h.Submission(f.Submission)
+		}
+		if f.Submission.GetState() != clientpb.SubmissionState_SUBMISSION_STATE_QUEUED {
+			s.settle(f.Submission.GetTxn())
 		}
 	case *clientpb.ServerFrame_Live:
 		close(s.live)
 	}
-	if e := f.GetEntry(); e != nil {
-		s.acks[e.GetRoom()] = max(s.acks[e.GetRoom()], e.GetEntry().GetSeq())
-		if s.h.Entry != nil {
-			s.h.Entry(mimi.RoomURI(e.GetRoom()), e.GetEntry(), f.at)
-		}
-	}
 	return nil
 }
 
-func (s *Stream) sendAcks(ctx context.Context) error {
-	var list []*clientpb.ClientFrame
+// takeAcks empties what is to be acknowledged.
+func (s *Stream) takeAcks() (list []*clientpb.ClientFrame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for room, seq := range s.acks {
 		list = append(list, &clientpb.ClientFrame{Frame: &clientpb.ClientFrame_Ack{Ack: &clientpb.Ack{Room: room, Seq: seq}}})
 	}
@@ -232,7 +228,12 @@ func (s *Stream) sendAcks(ctx context.Context) error {
 		list = append(list, &clientpb.ClientFrame{Frame: &clientpb.ClientFrame_AckSubmission{AckSubmission: &clientpb.AckSubmission{Txn: txn}}})
 	}
 	clear(s.acks)
-	s.settled, s.unacked = s.settled[:0], 0
+	s.settled = s.settled[:0]
+	return list
+}
+
+func (s *Stream) sendAcks(ctx context.Context) error {
+	list := s.takeAcks()
 	var message []byte
 	for i, f := range list {
 		var err error
