@@ -45,7 +45,8 @@ type stream struct {
 
 func newStream(s *Server, c *store.Client, conn *websocket.Conn, protocol string) *stream {
 	st := &stream{
-		s: s, c: c, conn: conn,
+		s: s, conn: conn,
+		c:        &store.Client{URI: c.URI, User: c.User}, // its certificates would stay in memory
 		text:     protocol == clientpb.SyncJSON,
 		many:     protocol == clientpb.SyncBatch,
 		open:     map[string]bool{},

@@ -52,7 +52,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the provider cannot tell where to begin", http.StatusServiceUnavailable)
 		return
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	conn, err := websocket.Accept(slim{w}, r, &websocket.AcceptOptions{
 		Subprotocols: []string{clientpb.SyncBatch, clientpb.SyncProtocol, clientpb.SyncJSON},
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ var errMoved = errors.New("fanout: state changed")
 // next finds what to send and makes durable what must be: the end of a new
 // batch. nil = nothing.
 func (q *queue) next(ctx context.Context) (*batch, error) {
-	if b, err := q.recent(ctx); b != nil || err != nil {
+	if b, known, err := q.recent(ctx); known || err != nil {
 		return b, err
 	}
 	for {
@@ -48,51 +48,49 @@ func (q *queue) next(ctx context.Context) (*batch, error) {
 	}
 }
 
-// recent makes a batch of what is in memory, nil if it takes a look at the store.
-// Its end is durable already if Extend made it, and is made so otherwise, if the
-// row is what we take it for.
-func (q *queue) recent(ctx context.Context) (*batch, error) {
+// recent is next without a look at the store. known is false if it takes one. The
+// end of the batch is durable already if Extend made it, and is made so otherwise,
+// if the row is what we take it for.
+func (q *queue) recent(ctx context.Context) (b *batch, known bool, err error) {
 	q.f.mu.Lock()
 	made := q.extended
 	q.extended = span{}
 	q.f.mu.Unlock()
 	if !q.clear || q.f.cfg.Tails == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	if made.to != 0 && (q.acked == 0 || q.acked == made.from) {
-		if list := q.plain(made.from, int(made.to-made.from), math.MaxInt); uint64(len(list)) == made.to-made.from {
-			return batchOf(list), nil
+	if made.to != 0 {
+		list, _ := q.plain(made.from, int(made.to-made.from), math.MaxInt)
+		if q.acked != 0 && q.acked != made.from || uint64(len(list)) != made.to-made.from {
+			return nil, false, nil
 		}
-		return nil, nil
+		return batchOf(list), true, nil
 	}
-	if q.acked == 0 || made.to != 0 {
-		return nil, nil
+	if q.acked == 0 {
+		return nil, false, nil
 	}
-	list := q.plain(q.acked, q.f.cfg.MaxBatch, q.f.cfg.MaxBatchBytes)
-	if len(list) == 0 {
-		return nil, nil
+	list, known := q.plain(q.acked, q.f.cfg.MaxBatch, q.f.cfg.MaxBatchBytes)
+	if !known || len(list) == 0 {
+		return nil, known, nil
 	}
-	b, done := batchOf(list), false
-	err := q.f.cfg.Store.Update(ctx, func(tx store.Tx) (err error) {
-		done, err = tx.ExtendFanout(q.room, q.peer, 0, q.acked, b.pos.Seq)
+	b, known = batchOf(list), false
+	err = q.f.cfg.Store.Update(ctx, func(tx store.Tx) (err error) {
+		known, err = tx.ExtendFanout(q.room, q.peer, 0, q.acked, b.pos.Seq)
 		return err
 	})
-	if err != nil || !done {
-		return nil, err
-	}
-	return b, nil
+	return b, known, err
 }
 
 // plain is what memory holds after a place, up to the first entry that may bring a
-// Welcome or an end with it.
-func (q *queue) plain(after uint64, limit, maxBytes int) []*tail.Entry {
-	list, _ := q.f.cfg.Tails.After(q.room, after, limit, maxBytes)
+// Welcome or an end with it. known is false if it does not know, or begins with one.
+func (q *queue) plain(after uint64, limit, maxBytes int) (list []*tail.Entry, known bool) {
+	list, known = q.f.cfg.Tails.After(q.room, after, limit, maxBytes)
 	for i, e := range list {
 		if !e.Plain {
-			return list[:i]
+			return list[:i], i > 0
 		}
 	}
-	return list
+	return list, known
 }
 
 func batchOf(list []*tail.Entry) *batch {
