@@ -229,6 +229,9 @@ type Client struct {
 // ReadTx is a consistent view of the database. Methods that return one thing
 // return ErrNotFound if it does not exist; lists are empty then.
 type ReadTx interface {
+	ConsentReader
+	ProfileReader
+
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
 	// HasRoom says whether there is such a room.
@@ -305,6 +308,8 @@ type ReadTx interface {
 // Verbs about a room that is not stored return ErrNotFound.
 type Tx interface {
 	ReadTx
+	ConsentWriter
+	ProfileWriter
 
 	// CreateRoom adds a room with its first projections. ErrExists if known.
 	CreateRoom(r RoomRecord, changes []room.Change, participants []room.Participant, joined []Membership) error
