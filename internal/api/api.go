@@ -148,6 +148,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	path, h := clientpb.NewClientServiceHandler(clientService{s},
 		connect.WithInterceptors(s.authenticate()),
+		connect.WithCompressMinBytes(minCompressed),
 		connect.WithReadMaxBytes(maxCallBytes),
 		connect.WithRecover(s.recovered))
 	mux.Handle(path, h)

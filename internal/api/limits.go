@@ -57,6 +57,7 @@ func (l *Limits) enrol(user mimi.UserURI, from string) (done func(failed bool), 
 
 // Limits of the API, told to clients by GetProvider.
 const (
+	minCompressed   = 64 << 10       // below, an answer is sent as it is: compressing a short one costs more than the call
 	maxBodyBytes    = 1 << 20        // one MIMI body
 	maxCallBytes    = 8 << 20        // one call
 	maxMessageBytes = 64<<10 + 4<<10 // a SubmitMessageRequest: 64 KiB and its envelope

@@ -28,7 +28,7 @@ func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submi
 	}
 	var stored store.Submission
 	err = f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
-		if err := checkOwner(tx, s, sender); err != nil {
+		if err := f.checkOwner(tx, s, sender); err != nil {
 			return err
 		}
 		if full := f.outbox.hasRoom([]store.Submission{s}); full != nil {
@@ -76,7 +76,7 @@ func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]s
 	var stored []store.Submission
 	err := f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
 		for sender := range senders {
-			if err := checkOwner(tx, list[0], sender); err != nil {
+			if err := f.checkOwner(tx, list[0], sender); err != nil {
 				return err
 			}
 		}
@@ -124,15 +124,15 @@ func (f *Follower) settle(ctx context.Context, s store.Submission, stored *store
 
 // checkOwner refuses a write in somebody else's name and one to a room of which
 // this provider knows nothing.
-func checkOwner(tx store.Tx, s store.Submission, sender mimi.UserURI) error {
-	c, err := tx.Client(s.Client)
+func (f *Follower) checkOwner(tx store.Tx, s store.Submission, sender mimi.UserURI) error {
+	user, err := f.userOf(tx, s.Client)
 	if errors.Is(err, store.ErrNotFound) {
 		return mimi.NewProblem(http.StatusForbidden, mimi.CodeForbidden, "no such client")
 	}
 	if err != nil {
 		return err
 	}
-	if sender != "" && sender != c.User {
+	if sender != "" && sender != user {
 		return mimi.NewProblem(http.StatusForbidden, "identity-mismatch", "the sender is another user")
 	}
 	if known, err := tx.HasRoom(s.Room); err != nil {
@@ -141,6 +141,20 @@ func checkOwner(tx store.Tx, s store.Submission, sender mimi.UserURI) error {
 		return mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
 	}
 	return nil
+}
+
+// userOf finds the user of a client, which never changes: one that wrote before
+// costs the writer of the store nothing.
+func (f *Follower) userOf(tx store.Tx, client mimi.ClientURI) (mimi.UserURI, error) {
+	if user, known := f.users.Load(client); known {
+		return user.(mimi.UserURI), nil
+	}
+	c, err := tx.Client(client)
+	if err != nil {
+		return "", err
+	}
+	f.users.Store(client, c.User)
+	return c.User, nil
 }
 
 // inspect decodes a submission as the hub will, so that what cannot be accepted

@@ -66,6 +66,7 @@ type Follower struct {
 	gates    *gates
 	outbox   *outbox
 	catching *catchUps
+	users    sync.Map // mimi.ClientURI -> mimi.UserURI: clients that have written
 
 	mu    sync.Mutex
 	rooms map[mimi.RoomURI]*replica
