@@ -20,6 +20,9 @@ type network struct {
 	waiting []*message
 	counts  map[string]int
 	blocked map[link]bool // requests on it are refused, answers are lost
+
+	tap func(m *message, r reply)                            // hears every answer; nil = nobody
+	out func(from, to mimi.Domain, what string, body []byte) // and what hubs ship
 }
 
 type link struct{ from, to string }
@@ -111,6 +114,9 @@ func (w *network) died(l *life) {
 // reply ends a message and tells whoever waits for it.
 func (w *network) reply(m *message, r reply) {
 	w.remove(m)
+	if w.tap != nil {
+		w.tap(m, r)
+	}
 	if m.caller != nil {
 		m.caller <- r
 	}

@@ -65,6 +65,8 @@ var bugs = []planted{
 		"p.Status >= 400 && !p.Retryable()", "p.Status >= 400"}}},
 	{"a write counts as posted when the hub says so", []edit{{"internal/follower/await.go",
 		"s.Accepted, s.LastError = a.accepted, \"\"\n", "s.Accepted, s.LastError, s.State = a.accepted, \"\", store.Posted\n"}}},
+	{"a hub on an old database does not ask its followers", []edit{{"internal/hub/reconcile.go",
+		"if heads.pos.Seq <= r.state.Pos.Seq {", "if heads.pos.Seq <= r.state.Pos.Seq || !lost {"}}},
 	{"a KeyPackage stays in stock", []edit{{"internal/store/sqlstore/keypackages.go",
 		"claimed_by = $2, body = $3 WHERE id = $4", "claimed_by = $2, claimed_at = 0*length($3) WHERE id = $4"}}},
 }
@@ -83,7 +85,7 @@ func TestPlanted(t *testing.T) {
 			out, err := b.hunt(t, root)
 			m := failedSeed.FindStringSubmatch(out)
 			if m == nil {
-				t.Fatalf("%s: %v\n%s", b.name, err, tail(out))
+				t.Fatalf("%s: %v\n%s", b.name, err, ending(out))
 			}
 			t.Logf("%s: seed %s, event %s: %s", b.name, m[1], m[2], m[3])
 		})
@@ -165,4 +167,4 @@ func moduleRoot(t *testing.T) string {
 	return ""
 }
 
-func tail(s string) string { return s[max(0, len(s)-3000):] }
+func ending(s string) string { return s[max(0, len(s)-3000):] }

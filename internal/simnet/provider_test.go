@@ -39,6 +39,7 @@ type provider struct {
 	skew     time.Duration
 	backup   backup
 	restored bool
+	behind   bool                 // what it hosts, since the database is old
 	full     atomic.Bool          // its disk is
 	reach    atomic.Pointer[life] // life, for goroutines other than the main one
 
@@ -97,13 +98,17 @@ func (p *provider) start() {
 	l.keys = keymaterial.New(keymaterial.Config{Domain: p.domain, Store: l.disk, Verifier: env.Verifier, Remote: l, Now: p.now})
 	p.life = l
 	p.reach.Store(l)
-	for _, run := range []func(context.Context) error{l.fanout.Run, l.follower.Run, l.hub.Reconcile} {
+	for _, run := range []func(context.Context) error{l.hub.Reconcile, l.fanout.Run, l.follower.Run} {
 		l.done.Go(func() {
 			if err := run(l.ctx); err != nil && !l.dead.Load() {
 				p.sim.broken("%s: a worker ended: %v", p.domain, err)
 			}
 		})
+		if p.behind {
+			synctest.Wait() // what it gets back is cut into batches in one way only
+		}
 	}
+	p.behind = false
 }
 
 // crash ends a life as a kill does: what is not in the store is gone.

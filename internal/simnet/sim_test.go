@@ -36,6 +36,7 @@ type sim struct {
 	clients   *roomtest.World
 	devices   []*device
 	events    int
+	relapses  int // hubs restored
 	log       []string
 
 	mu          sync.Mutex
@@ -58,10 +59,11 @@ type result struct {
 	log     []string
 	events  int
 	entries int
+	relapse int
 }
 
-// run plays one seed. It must be called in a bubble of synctest.
-func run(seed uint64, events int) (res result) {
+// newSim makes a run in which nothing has happened yet.
+func newSim(seed uint64) *sim {
 	s := &sim{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 4)), began: time.Now(),
 		net:       &network{counts: map[string]int{}, blocked: map[link]bool{}},
@@ -69,6 +71,12 @@ func run(seed uint64, events int) (res result) {
 		batches: map[string][32]byte{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// run plays one seed. It must be called in a bubble of synctest.
+func run(seed uint64, events int) (res result) {
+	s := newSim(seed)
 	defer s.end(&res)
 	s.set()
 	for s.events = 1; s.events <= events; s.events++ {
@@ -99,7 +107,7 @@ func (s *sim) end(res *result) {
 		}
 	}
 	os.RemoveAll(s.dir)
-	res.log, res.events = s.log, s.events
+	res.log, res.events, res.relapse = s.log, s.events, s.relapses
 	for _, r := range s.rooms {
 		res.entries += len(r.log)
 	}
@@ -156,20 +164,11 @@ var casts = [][]string{
 
 // set makes providers, rooms and devices. Nothing goes wrong yet.
 func (s *sim) set() {
-	var err error
-	if s.dir, err = os.MkdirTemp(fast(), "simnet"); err != nil {
-		s.must(err)
-	}
-	s.clients = &roomtest.World{T: s, Now: time.Now}
 	count := 3
 	if s.seed%8 == 7 {
 		count = 5
 	}
-	for _, d := range []mimi.Domain{"a.localhost", "b.localhost", "c.localhost", "d.localhost", "e.localhost"}[:count] {
-		p := &provider{sim: s, domain: d, dir: s.dir, key: s.clients.NewKey(), writes: map[string]int{}}
-		s.providers[d], s.order = p, append(s.order, d)
-		p.start()
-	}
+	s.found(count)
 	for i, cast := range casts[:1+s.seed%2] {
 		if i == 0 && count > 3 {
 			cast = append(slices.Clone(cast), "gina@d.localhost/phone", "hugo@e.localhost/phone")
@@ -187,6 +186,20 @@ func (s *sim) set() {
 	s.settle()
 }
 
+// found makes the first of the providers.
+func (s *sim) found(count int) {
+	var err error
+	if s.dir, err = os.MkdirTemp(fast(), "simnet"); err != nil {
+		s.must(err)
+	}
+	s.clients = &roomtest.World{T: s, Now: time.Now}
+	for _, d := range []mimi.Domain{"a.localhost", "b.localhost", "c.localhost", "d.localhost", "e.localhost"}[:count] {
+		p := &provider{sim: s, domain: d, dir: s.dir, key: s.clients.NewKey(), writes: map[string]int{}}
+		s.providers[d], s.order = p, append(s.order, d)
+		p.start()
+	}
+}
+
 // fast is a directory in memory, if there is one.
 func fast() string {
 	if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
@@ -195,16 +208,28 @@ func fast() string {
 	return ""
 }
 
+// addRoom makes the room of a cast at the provider of its maker.
 func (s *sim) addRoom(cast []string) {
 	maker, _, _ := strings.Cut(cast[0], "/")
 	_, domain, _ := strings.Cut(maker, "@")
-	r := &roomView{sim: s, uri: mimi.RoomURI("mimi://" + domain + "/r/chat"),
+	r := s.plan(mimi.RoomURI("mimi://"+domain+"/r/chat"), cast)
+	r.create()
+}
+
+// plan enrols the devices of a room that is to be.
+func (s *sim) plan(uri mimi.RoomURI, cast []string) *roomView {
+	r := &roomView{sim: s, uri: uri,
 		has: map[mimi.Domain]*replica{}, out: map[mimi.Domain]uint64{}, writes: map[[32]byte]*write{}, invited: map[mimi.UserURI]int{}}
 	for _, name := range cast {
 		handle, device, _ := strings.Cut(name, "/")
-		s.enrol(r, handle, device)
+		r.cast = append(r.cast, s.enrol(r, handle, device))
 	}
-	boss := s.devices[len(s.devices)-len(cast)]
+	return r
+}
+
+// create has the first of the cast make the room.
+func (r *roomView) create() {
+	s, boss := r.sim, r.cast[0]
 	in := boss.Create(r.uri, boss.home.key)
 	s.must(boss.home.life.hub.Create(s.ctx, boss.URI, hub.CreateRequest{Room: r.uri, GroupInfo: in.GroupInfo, Tree: in.Tree}))
 	var rec *store.RoomRecord
@@ -239,6 +264,7 @@ func (s *sim) settle() {
 	for _, d := range s.devices {
 		d.hear()
 	}
+	synctest.Wait() // what they ask next is on the network
 }
 
 // event makes one thing happen.
@@ -449,6 +475,9 @@ func (s *sim) heal() {
 	s.settle()
 	if s.seed%8 == 5 {
 		s.outage()
+	}
+	if s.seed%5 == 3 {
+		s.relapse()
 	}
 	for over := time.Now().Add(bound); ; {
 		for n := 0; n < 1000 && s.network(false); n++ {

@@ -19,7 +19,7 @@ var (
 
 // TestSeeds plays one run per seed.
 func TestSeeds(t *testing.T) {
-	var total, entries atomic.Int64
+	var total, entries, relapses atomic.Int64
 	var failed atomic.Bool
 	t.Run("all", func(t *testing.T) {
 		for i := range *seeds {
@@ -32,6 +32,7 @@ func TestSeeds(t *testing.T) {
 				res := play(t, seed, *events)
 				total.Add(int64(res.events))
 				entries.Add(int64(res.entries))
+				relapses.Add(int64(res.relapse))
 				if res.failure != "" {
 					failed.Store(true)
 				}
@@ -39,7 +40,10 @@ func TestSeeds(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d seeds, %d events, %d entries", *seeds, total.Load(), entries.Load())
+	t.Logf("%d seeds, %d events, %d entries, %d hubs restored", *seeds, total.Load(), entries.Load(), relapses.Load())
+	if *seeds >= 16 && relapses.Load() == 0 {
+		t.Error("no hub was restored in any run")
+	}
 }
 
 // report prints a run that failed, and how to repeat it.
