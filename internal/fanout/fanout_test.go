@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/internal/store/sqlstore"
+	"hubbub/internal/tail"
 	"hubbub/mimi"
 )
 
@@ -43,12 +45,24 @@ type bench struct {
 	fanout *Fanout
 	cfg    Config
 	stop   func()
+	views  atomic.Int64 // looks at the store
 
 	mu       sync.Mutex
 	requests []request
 	answer   func(r request) error // nil = 201
 	flying   map[string]int        // by pair
 	most     int                   // in flight for one pair
+}
+
+// viewed counts the looks at a store.
+type viewed struct {
+	store.Store
+	views *atomic.Int64
+}
+
+func (v *viewed) View(ctx context.Context, fn func(store.ReadTx) error) error {
+	v.views.Add(1)
+	return v.Store.View(ctx, fn)
 }
 
 func newBench(t *testing.T, cfg Config) *bench {
@@ -69,7 +83,9 @@ func (x *bench) start() {
 	if err != nil {
 		x.Fatal(err)
 	}
-	x.store, x.cfg.Store = s, s
+	x.cfg.Tails = tail.New(1 << 20)
+	x.store = tail.Watch(&viewed{s, &x.views}, x.cfg.Tails)
+	x.cfg.Store = x.store
 	x.fanout = New(x.cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -531,5 +547,60 @@ func TestExtend(t *testing.T) {
 		if f := x.state(chat, c); f.Sent != 8 {
 			t.Errorf("the other one: %+v", f)
 		}
+	})
+}
+
+// What was stored just now goes out without being read back: what gathers while a
+// request is under way, and what Extend made the next batch. The end of each batch
+// is durable before it leaves all the same.
+func TestFromMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newBench(t, Config{})
+		x.host(chat, b)
+		x.post(chat, 1)
+		settle()
+		x.got()
+		release := make(chan struct{})
+		x.answers(func(r request) error {
+			if f := x.state(chat, b); f.Sent != r.seq {
+				t.Errorf("entries up to %d leave while the store says %+v", r.seq, f)
+			}
+			<-release
+			return nil
+		})
+		x.post(chat, 1)
+		synctest.Wait()
+		x.post(chat, 5)
+		synctest.Wait()
+		x.views.Store(0)
+		release <- struct{}{}
+		synctest.Wait()
+		if n := x.views.Load() - 1; n != 0 { // the answer's own look
+			t.Errorf("%d looks at the store", n)
+		}
+		x.want(x.got(), "b.localhost 2 2;", "b.localhost 7 3;4;5;6;7;")
+		release <- struct{}{}
+		synctest.Wait()
+		if n := x.views.Load() - 1; n != 0 {
+			t.Errorf("%d looks at the store to find nothing", n)
+		}
+		// An entry that may bring a Welcome or an end takes a look.
+		x.update(func(tx store.Tx) error {
+			r, err := tx.Room(chat)
+			if err != nil {
+				return err
+			}
+			next := r.Head.Next([]byte("8;"))
+			return errors.Join(tx.Append(store.Append{Room: chat, Prev: r.Head, Entry: store.Entry{Seq: next.Seq, Hash: next.Hash,
+				Timestamp: next.Seq, Kind: room.KindCommit, Body: []byte("8;"), MessageHash: next.Hash}}),
+				tx.PutOutWelcome(store.OutWelcome{Room: chat, Seq: 8, Peer: b, Body: []byte("welcome")}))
+		})
+		x.post(chat, 1)
+		for range 3 {
+			synctest.Wait()
+			release <- struct{}{}
+		}
+		settle()
+		x.want(x.got(), "b.localhost 8 8;", "b.localhost 8 welcome", "b.localhost 9 9;")
 	})
 }

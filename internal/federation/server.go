@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -308,6 +309,9 @@ func checkMethod(w http.ResponseWriter, r *http.Request, want string) error {
 	return mimi.NewProblem(http.StatusMethodNotAllowed, mimi.CodeMethod, "the method must be %s", want)
 }
 
+// firstGrant is how much memory a request gets on its word that it needs it.
+const firstGrant = 64 * kib
+
 // readBody reads at most limit octets and stops one octet beyond. Nothing is ever
 // decompressed (H13).
 func readBody(r *http.Request, limit int64) ([]byte, error) {
@@ -317,7 +321,10 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	var b bytes.Buffer
+	b.Grow(int(min(max(r.ContentLength, 0), firstGrant)) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(r.Body, limit+1))
+	body := b.Bytes()
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, mimi.NewProblem(http.StatusRequestTimeout, "timeout", "the body did not arrive in time")
