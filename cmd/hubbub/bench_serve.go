@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"runtime/pprof"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,12 +14,12 @@ import (
 
 // measuring is what a provider is asked to tell of itself by measurements.
 type measuring struct {
-	profile string // file for a CPU profile of the whole run
+	profile string // file for a CPU profile of the whole run; what the heap held last goes beside it
 	stats   string // file that says every second what the runtime holds
 }
 
 func (m *measuring) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&m.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
+	cmd.Flags().StringVar(&m.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file, and what the heap held last to FILE.heap.pprof beside it")
 	cmd.Flags().StringVar(&m.stats, "statsfile", "", "write heap and goroutines to this file every second")
 	cmd.Flags().MarkHidden("cpuprofile")
 	cmd.Flags().MarkHidden("statsfile")
@@ -48,7 +49,19 @@ func (m *measuring) start() (stop func(), err error) {
 		close(ended)
 		pprof.StopCPUProfile()
 		f.Close()
+		m.heap()
 	}, nil
+}
+
+// heap writes what the heap held at the last collection, which is to say before
+// the provider gave up what it had.
+func (m *measuring) heap() {
+	f, err := os.Create(strings.TrimSuffix(m.profile, ".pprof") + ".heap.pprof")
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	pprof.WriteHeapProfile(f)
 }
 
 // tell writes the figures until the run has ended. A reader may meet a file that

@@ -88,8 +88,8 @@ func newStage(ctx context.Context, o Options) (*stage, error) {
 	return st, nil
 }
 
-// profile makes every provider write a CPU profile when it ends, and this
-// process when stop is called.
+// profile makes every provider write CPU and heap profiles when it ends, and this
+// process a CPU profile when stop is called.
 func profile(o *devenv.Options, dir string) (stop func(), err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
@@ -97,7 +97,14 @@ func profile(o *devenv.Options, dir string) (stop func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	o.Serve = func(p devenv.Provider) []string { return []string{"--cpuprofile", filepath.Join(dir, p.Name+".pprof")} }
+	more := o.Serve
+	o.Serve = func(p devenv.Provider) []string {
+		args := []string{"--cpuprofile", filepath.Join(dir, p.Name+".pprof")}
+		if more != nil {
+			args = append(args, more(p)...)
+		}
+		return args
+	}
 	f, err := os.Create(filepath.Join(dir, "load.pprof"))
 	if err != nil {
 		return nil, err
