@@ -19,8 +19,8 @@ import (
 type SoakOptions struct {
 	Options
 	Minutes float64 // default 10
-	Rate    float64 // posts/s over all rooms, open loop; default 50
-	Rooms   int     // default 10
+	Rate    float64 // posts/s over all rooms, open loop; default 100
+	Rooms   int     // default 4
 	Memory  string  // GOMEMLIMIT of every provider; default 96MiB
 }
 
@@ -54,10 +54,12 @@ func (o *SoakOptions) setDefaults() {
 		}
 	}
 	if o.Rate == 0 {
-		o.Rate = 50
+		o.Rate = 100
 	}
 	if o.Rooms == 0 {
-		o.Rooms = 10
+		// Providers keep the last few thousand entries of each busy room in
+		// memory: that must be full well before the last third of the run.
+		o.Rooms = 4
 	}
 	if o.Memory == "" {
 		o.Memory = "96MiB"
