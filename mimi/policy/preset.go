@@ -5,6 +5,7 @@ import (
 
 	"hubbub/mimi"
 	"hubbub/mls"
+	"hubbub/mls/wire"
 )
 
 // Roles of [DefaultRoles] that people hold.
@@ -71,12 +72,21 @@ func RequiredComponents() []mls.ComponentID {
 
 // LeafExtension is the leaf extension by which a client says which components it
 // understands: [RequiredComponents], without which package mls keeps the client out of
-// such a room, and all the others of this package (EXT-13).
+// such a room, all the others of this package, and franking tags (EXT-13).
 func LeafExtension() mls.Extension {
-	return mls.SupportedComponents(append(RequiredComponents(), mimi.ComponentFrankAAD, mimi.ComponentFrankingAgent,
+	x := mls.SupportedComponents(append(RequiredComponents(), mimi.ComponentFrankingAgent,
 		mimi.ComponentOperationalPolicy, mimi.ComponentStatusNotification, mimi.ComponentJoinLinkPolicy, mimi.ComponentJoinLinks,
 		mimi.ComponentLinkPreviewPolicy, mimi.ComponentAssetPolicy, mimi.ComponentLoggingPolicy, mimi.ComponentChatHistoryPolicy,
 		mimi.ComponentBotPolicy, mimi.ComponentMessageExpiration)...)
+	d, err := mls.Extensions{x}.Dictionary()
+	if err != nil {
+		return x
+	}
+	d.Set(mls.ComponentSafeAAD, frankedAAD)
+	if b, err := wire.Marshal(d); err == nil {
+		x.Data = b
+	}
+	return x
 }
 
 // RequiredCapabilities gives the required_capabilities extension of a room (EXT-28):

@@ -22,6 +22,11 @@ type Template struct {
 	Roles   *RoleData
 	PreAuth *PreAuthData
 	Creator uint32 // role of who makes the room
+
+	// Franking is the hub's agent for a room whose messages can be reported with proof; nil
+	// for one whose messages cannot. It cannot be added later: members need to put tags
+	// where the hub finds them from the start (FRK-15, D-31).
+	Franking *mimi.FrankingAgent
 }
 
 // Presets lists the names [Preset] knows, the default first.
@@ -85,8 +90,21 @@ func (t *Template) Dictionary(room mimi.RoomURI, name string, creator mimi.UserU
 		}
 		d.Set(c.id, b)
 	}
+	if t.Franking == nil {
+		return d, nil
+	}
+	b, err := t.Franking.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("mimi/policy: initial dictionary: franking agent: %w", err)
+	}
+	d.Set(mimi.ComponentFrankingAgent, b)
+	d.Set(mls.ComponentSafeAAD, frankedAAD)
 	return d, nil
 }
+
+// frankedAAD is the safe_aad component of a room with franking, and of every leaf: the list
+// of frank_aad alone.
+var frankedAAD = []byte{2, 0, byte(mimi.ComponentFrankAAD)}
 
 // Extensions gives all GroupContext extensions of a new room: the dictionary, the
 // required capabilities, and the hub as external sender (RS-6). The error is that of
