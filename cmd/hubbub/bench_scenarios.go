@@ -107,7 +107,7 @@ func (c *cli) benchSoakCmd() *cobra.Command {
 			"may exceed that of the middle third by a tenth and a small constant.",
 	}
 	cmd.Flags().Float64Var(&o.Minutes, "minutes", 0, "length (default 10, with --quick 1)")
-	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "posts per second over all rooms (default 100)")
+	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "posts per second over all rooms (default 200)")
 	cmd.Flags().IntVar(&o.Rooms, "rooms", 0, "rooms; each must take some 5,000 posts in the first third, for caches to fill (default 4)")
 	cmd.Flags().StringVar(&o.Memory, "memory-limit", "", "GOMEMLIMIT of every provider (default 96MiB)")
 	return c.benchRun(cmd, &o.Options, func(ctx context.Context) (printer, error) { return bench.Soak(ctx, o) })

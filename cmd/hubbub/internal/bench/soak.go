@@ -19,7 +19,7 @@ import (
 type SoakOptions struct {
 	Options
 	Minutes float64 // default 10
-	Rate    float64 // posts/s over all rooms, open loop; default 100
+	Rate    float64 // posts/s over all rooms, open loop; default 200
 	Rooms   int     // default 4
 	Memory  string  // GOMEMLIMIT of every provider; default 96MiB
 }
@@ -54,7 +54,8 @@ func (o *SoakOptions) setDefaults() {
 		}
 	}
 	if o.Rate == 0 {
-		o.Rate = 100
+		// In ten minutes enough for the database to outgrow its page cache.
+		o.Rate = 200
 	}
 	if o.Rooms == 0 {
 		// Providers keep the last few thousand entries of each busy room in
