@@ -72,7 +72,7 @@ const (
 	maxAckBacklog   = 4096           // rooms with acks not yet stored, per stream
 	maxFrameBytes   = 64 << 10       // one frame from a client
 	maxRoomURIBytes = 1 << 10        // identifiers
-	pageEntries     = 128            // entries read at once for a stream
+	pageEntries     = 512            // entries read at once for a stream
 	// A page of a stream is full at fullPageBytes. The store is asked for up to
 	// maxPageBytes, which leaves room for the largest body, so that a page
 	// below fullPageBytes is known to be the last one.

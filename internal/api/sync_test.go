@@ -52,7 +52,7 @@ func TestStreamUnderLoad(t *testing.T) {
 	h.room(lobby, 1, []mimi.UserURI{alice}, phone)
 	h.room(attic, 1, []mimi.UserURI{alice}, phone)
 	s := h.tail(phone)
-	const n = 3 * pageEntries
+	const n = pageEntries + pageEntries/2
 	go func() {
 		for i := range n {
 			h.post(lobby, fmt.Sprint("l", i))
