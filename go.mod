@@ -5,6 +5,7 @@ go 1.26.0
 require github.com/cloudflare/circl v1.6.5
 
 require (
+	golang.org/x/text v0.43.0
 	golang.org/x/time v0.16.0
 )
 

@@ -78,6 +78,7 @@ type Config struct {
 	KeyPackages KeyPackages
 	Issuer      Issuer
 	Proofs      Proofs // optional: rooms without checkpoints
+	People      People // optional: neither consent nor profiles
 	// Peer says how another provider is doing; optional.
 	Peer func(mimi.Domain) PeerStatus
 	// Deliveries says how far other providers have stored a room; optional.
@@ -146,12 +147,12 @@ func New(c Config) *Server {
 // Handler serves ClientService and the sync stream.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	path, h := clientpb.NewClientServiceHandler(clientService{s},
-		connect.WithInterceptors(s.authenticate()),
+	options := []connect.HandlerOption{connect.WithInterceptors(s.authenticate()),
 		connect.WithCompressMinBytes(minCompressed),
 		connect.WithReadMaxBytes(maxCallBytes),
-		connect.WithRecover(s.recovered))
-	mux.Handle(path, h)
+		connect.WithRecover(s.recovered)}
+	mux.Handle(clientpb.NewClientServiceHandler(clientService{s}, options...))
+	s.handlePeople(mux, options...)
 	mux.HandleFunc("GET "+clientpb.SyncPath, s.serveSync)
 	return securityHeaders(mux)
 }

@@ -267,6 +267,9 @@ func variables(e mimi.Endpoint, id string) map[string]string {
 	switch e {
 	case mimi.EndpointKeyMaterial:
 		return map[string]string{mimi.VarTargetUser: id, mimi.VarTargetDomain: string(mimi.UserURI(id).Domain())}
+	case mimi.EndpointRequestConsent, mimi.EndpointUpdateConsent, mimi.EndpointIdentifierQuery:
+		return map[string]string{mimi.VarTargetDomain: id, mimi.VarRequesterDomain: id, mimi.VarDomain: id, // D-15
+			mimi.VarTargetUser: id, mimi.VarRequesterUser: id}
 	case mimi.EndpointSubmitBatch:
 		return map[string]string{mimi.VarDomain: id}
 	}

@@ -67,6 +67,10 @@ var endpoints = map[mimi.Endpoint]endpoint{
 	mimi.EndpointDelivery:      {http.MethodGet, 0, (*Server).delivery},
 	mimi.EndpointSubmitBatch:   {http.MethodPost, 8 * mib, (*Server).submitBatch},
 	mimi.EndpointCatchUp:       {http.MethodGet, 0, (*Server).catchUp},
+
+	mimi.EndpointRequestConsent:  {http.MethodPost, 64 * kib, (*Server).requestConsent},
+	mimi.EndpointUpdateConsent:   {http.MethodPost, 1 * mib, (*Server).updateConsent},
+	mimi.EndpointIdentifierQuery: {http.MethodPost, 64 * kib, (*Server).identifierQuery},
 }
 
 // ownDirectory is the document we publish.

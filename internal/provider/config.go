@@ -32,9 +32,16 @@ type Config struct {
 	// AdminSocket is the Unix socket on which the operator's commands are served,
 	// to whoever may open it. Default: admin.sock in the data directory.
 	AdminSocket string `toml:"admin_socket"`
-	// Consent says whom users' KeyPackages are given to. "open", the default and
-	// only value so far: to everybody who asks.
+	// Consent says whom users' KeyPackages are given to where the users have not
+	// decided. "ask": users of other providers must ask first. "open": to everybody.
+	// Default: ask
 	Consent string `toml:"consent"`
+	// HideUsers is "yes" or "no": whether other providers get the same answers about
+	// users that do not exist as about users that do not consent. Default: yes
+	HideUsers string `toml:"hide_users"`
+	// Search says by what users may be found at most, each of whom has to allow it:
+	// "off", "exact" (whole values) or "partial" (also parts). Default: partial
+	Search string `toml:"search"`
 
 	Federation FederationConfig `toml:"federation"`
 	API        APIConfig        `toml:"api"`
@@ -98,14 +105,14 @@ type LogConfig struct {
 	Format string `toml:"format"`
 }
 
-const consentOpen = "open"
-
 // withDefaults fills in what was left empty.
 func (c Config) withDefaults() Config {
 	setDefault(&c.DataDir, "data")
 	setDefault(&c.HeadsFile, filepath.Join(c.DataDir, headsFile))
 	setDefault(&c.AdminSocket, filepath.Join(c.DataDir, "admin.sock"))
-	setDefault(&c.Consent, consentOpen)
+	setDefault(&c.Consent, consentAsk)
+	setDefault(&c.HideUsers, hideYes)
+	setDefault(&c.Search, "partial")
 	setDefault(&c.Federation.Listen, ":443")
 	setDefault(&c.API.Listen, ":8443")
 	if c.API.CertFile == "" && c.API.KeyFile == "" {
@@ -153,8 +160,14 @@ func (c Config) Validate() error {
 			bad("identity", "%v", err)
 		}
 	}
-	if c.Consent != consentOpen {
-		bad("consent", "must be %q", consentOpen)
+	if c.Consent != consentAsk && c.Consent != consentOpen {
+		bad("consent", "must be %q or %q", consentAsk, consentOpen)
+	}
+	if c.HideUsers != hideYes && c.HideUsers != hideNo {
+		bad("hide_users", "must be %q or %q", hideYes, hideNo)
+	}
+	if _, ok := searches[c.Search]; !ok {
+		bad("search", "must be off, exact or partial")
 	}
 	required("federation.cert_file", c.Federation.CertFile)
 	required("federation.key_file", c.Federation.KeyFile)

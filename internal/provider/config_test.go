@@ -50,7 +50,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Identity: "a.localhost", DataDir: filepath.Join(dir, "state"), HeadsFile: filepath.Join(dir, "state/heads"), AdminSocket: filepath.Join(dir, "state/admin.sock"), Consent: "open",
+		Identity: "a.localhost", DataDir: filepath.Join(dir, "state"), HeadsFile: filepath.Join(dir, "state/heads"), AdminSocket: filepath.Join(dir, "state/admin.sock"), Consent: "ask", HideUsers: "yes", Search: "partial",
 		Federation: FederationConfig{
 			Listen: "127.0.0.1:1", CertFile: filepath.Join(dir, "tls.pem"), KeyFile: "/abs/tls.key", CAFile: filepath.Join(dir, "ca.pem"),
 			Allow: []string{"b.localhost", "c.localhost"}, Peers: map[string]PeerConfig{"b.localhost": {Address: "127.0.0.1:2"}},
@@ -59,6 +59,7 @@ func TestLoad(t *testing.T) {
 		IdentityCA: IdentityCAConfig{CertFile: filepath.Join(dir, "id.pem"), KeyFile: filepath.Join(dir, "id.key"), RootsFile: filepath.Join(dir, "roots.pem")},
 		Limits: LimitsConfig{PostsPerDevice: "60 + 1/s", RoomsPerUser: "100 + 100/h", ClaimsPerTarget: "6 + 1/10m", ClaimsPerUser: "100 + 100/h",
 			ClaimsPerPeer: "3000 + 3000/m", RequestsPerPeer: "400 + 200/s", WritesPerPeer: "10000 + 2000/s", EnrolmentFailures: "5 + 0.17/s",
+			ConsentsPerUser: "100 + 100/h", ConsentsPerPeer: "3000 + 3000/h", SearchesPerUser: "60 + 60/h", SearchesPerPeer: "600 + 600/h",
 			ClientsPerRoom: 2000, UsersPerRoom: 1000, ProposalsPerRoom: 100, ProposalsPerSender: 10, DevicesPerUser: 12,
 			RunningPerPeer: 16, QueuedPerPeer: 50, OutboxPerUser: 10_000, OutboxPerPeer: 1_000_000, OutboxBytesPerPeer: 1 << 30},
 		Log: LogConfig{Level: "debug", Format: "text"},

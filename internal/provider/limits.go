@@ -41,6 +41,17 @@ type LimitsConfig struct {
 	// EnrolmentFailures counts attempts to enrol a device with a code that is not
 	// good, of one user and from one address. Default: 5 + 0.17/s
 	EnrolmentFailures string `toml:"enrolment_failures"`
+	// ConsentsPerUser counts requests and decisions about consent of one user, ours or
+	// another provider's. Default: 100 + 100/h
+	ConsentsPerUser string `toml:"consents_per_user"`
+	// ConsentsPerPeer counts those that one other provider passes on.
+	// Default: 3000 + 3000/h
+	ConsentsPerPeer string `toml:"consents_per_peer"`
+	// SearchesPerUser counts searches for users by one user of ours.
+	// Default: 60 + 60/h
+	SearchesPerUser string `toml:"searches_per_user"`
+	// SearchesPerPeer counts those of one other provider. Default: 600 + 600/h
+	SearchesPerPeer string `toml:"searches_per_peer"`
 
 	// ClientsPerRoom is how many devices a room that we host may have, 10000 at
 	// most. Default: 2000
@@ -127,6 +138,10 @@ func (l LimitsConfig) withDefaults() LimitsConfig {
 	setDefault(&l.RequestsPerPeer, "400 + 200/s")
 	setDefault(&l.WritesPerPeer, "10000 + 2000/s")
 	setDefault(&l.EnrolmentFailures, "5 + 0.17/s")
+	setDefault(&l.ConsentsPerUser, "100 + 100/h")
+	setDefault(&l.ConsentsPerPeer, "3000 + 3000/h")
+	setDefault(&l.SearchesPerUser, "60 + 60/h")
+	setDefault(&l.SearchesPerPeer, "600 + 600/h")
 	for _, c := range l.counts() {
 		if *c.value == 0 {
 			*c.value = c.def

@@ -58,6 +58,7 @@ type Provider struct {
 	follower   *follower.Follower
 	book       *peer.Book
 	deliveries *delivery.Service
+	people     *people
 	proofs     *proofs
 	api        *api.Server
 	fed        *federation.Server
@@ -82,10 +83,13 @@ type keyring struct {
 // says what the operator has to change. After success Run must be called, or
 // Close.
 func New(cfg Config, log *slog.Logger) (*Provider, error) {
+	// A Config that did not come from Load.
+	setDefault(&cfg.HeadsFile, filepath.Join(cfg.DataDir, headsFile))
+	setDefault(&cfg.HideUsers, hideYes)
+	setDefault(&cfg.Search, "partial")
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	setDefault(&cfg.HeadsFile, filepath.Join(cfg.DataDir, headsFile)) // a Config that did not come from Load
 	st, err := sqlstore.Open(cfg.DataDir)
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("another process runs this provider; stop it first: %w", err)
@@ -173,14 +177,16 @@ func (p *Provider) wire(k keyring) error {
 		Domain: domain, Store: p.store, Env: env, Remote: remote, Batch: remote, Entries: p.remote,
 		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Quota: p.cfg.Limits.ofOutbox(), Log: p.log.With("part", "follower"),
 	})
+	p.wirePeople(verifier)
 	km := keymaterial.New(keymaterial.Config{
-		Domain: domain, Store: p.store, Verifier: verifier, Consent: keymaterial.Open{}, Remote: suppliers{p.remote},
+		Domain: domain, Store: p.store, Verifier: verifier, Consent: consents{p.people.Service},
+		Remote: suppliers{p.remote, p.people.Service}, HideUsers: p.cfg.HideUsers == hideYes,
 		Log: p.log.With("part", "keymaterial"),
 	})
 	p.deliveries = delivery.New(delivery.Config{Domain: domain, Store: p.store, Remote: p.remote})
 	p.fed, err = federation.NewServer(federation.ServerConfig{
 		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates}, Entries: logs{domain, h, p.follower}, Checkpoint: p.proofs.at,
-		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Enter: rates.places.Enter, Delivery: p.deliveries.Report, Observed: p.book.Received, Log: p.log.With("part", "federation"),
+		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Enter: rates.places.Enter, Delivery: p.deliveries.Report, People: p.people, Observed: p.book.Received, Log: p.log.With("part", "federation"),
 	})
 	if err != nil {
 		return err
@@ -196,7 +202,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	}
 	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
 	p.api = api.New(api.Config{
-		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs,
+		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people,
 		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})
@@ -240,6 +246,7 @@ func (p *Provider) alive(peer mimi.Domain) {
 	p.fanout.PeerAlive(peer)
 	p.follower.PeerAlive(peer)
 	p.hub.PeerAlive(peer)
+	p.people.PeerAlive(peer)
 }
 
 func (p *Provider) peerStatus(peer mimi.Domain) api.PeerStatus {
@@ -282,6 +289,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	crew.work("heads", p.heads.Run)
 	crew.work("fanout", p.fanout.Run)
 	crew.work("follower", p.follower.Run)
+	crew.work("consent", p.people.Run)
 	crew.work("sync", func(ctx context.Context) error { p.api.Run(ctx); return nil })
 	for _, s := range servers {
 		crew.serve(s)

@@ -2,8 +2,10 @@ package provider
 
 import (
 	"context"
+	"slices"
 
 	"hubbub/internal/catchup"
+	"hubbub/internal/consent"
 	"hubbub/internal/federation"
 	"hubbub/internal/follower"
 	"hubbub/internal/hub"
@@ -105,11 +107,19 @@ func (h *hubs) Snapshot(ctx context.Context, to mimi.Domain, uri mimi.RoomURI, s
 	return h.remote.Snapshot(ctx, to, uri, seq)
 }
 
-// suppliers is how claims of key material reach another provider. Nobody repeats
-// them, so silence has to be reported.
-type suppliers struct{ remote *federation.Client }
+// suppliers is how claims of key material reach another provider, unless a grant
+// has brought what is claimed. Nobody repeats them, so silence has to be reported.
+type suppliers struct {
+	remote *federation.Client
+	grants *consent.Service
+}
 
 func (s suppliers) KeyMaterial(ctx context.Context, to mimi.Domain, target mimi.UserURI, body []byte) ([]byte, error) {
+	if req, err := mimi.ParseKeyMaterialRequest(slices.Clone(body)); err == nil {
+		if answer, ok, err := s.grants.Brought(ctx, req); ok || err != nil {
+			return answer, err
+		}
+	}
 	answer, err := s.remote.KeyMaterial(ctx, to, target, body)
 	return answer, unreachable(to, err)
 }

@@ -87,6 +87,7 @@ func (w *world) config(dir string, d mimi.Domain) Config {
 		API:        APIConfig{Listen: freeAddr(w.t)},
 		IdentityCA: IdentityCAConfig{CertFile: file("id.pem"), KeyFile: file("id.key"), RootsFile: w.caFile},
 		Limits:     NoLimits(),
+		Consent:    consentOpen, HideUsers: hideNo,
 	}.withDefaults()
 }
 

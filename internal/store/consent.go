@@ -71,6 +71,7 @@ type ConsentWriter interface {
 	DeleteConsent(scope ConsentScope, decision bool) error
 	// PutGrantedPackage keeps a KeyPackage. Repeats are ignored.
 	PutGrantedPackage(p GrantedPackage) error
-	// DeleteGrantedPackage drops one, if it is there.
-	DeleteGrantedPackage(ref []byte) error
+	// SpendGrantedPackage takes one out of the list for good: a repeat of the grant
+	// does not bring it back. One that is not there is ignored.
+	SpendGrantedPackage(ref []byte) error
 }

@@ -57,7 +57,7 @@ func (t *readTx) GrantedPackages(requester, target mimi.UserURI) ([]store.Grante
 		p.NotAfter = fromMillis(until)
 		return p, err
 	}, `SELECT ref, requester, target, room, client, not_after, body FROM granted_packages
-		WHERE requester = $1 AND target = $2 ORDER BY client, ref`, string(requester), string(target))
+		WHERE requester = $1 AND target = $2 AND length(body) > 0 ORDER BY client, ref`, string(requester), string(target))
 }
 
 func (t *tx) PutGrantedPackage(p store.GrantedPackage) error {
@@ -67,7 +67,7 @@ func (t *tx) PutGrantedPackage(p store.GrantedPackage) error {
 	return err
 }
 
-func (t *tx) DeleteGrantedPackage(ref []byte) error {
-	_, err := t.write("DELETE FROM granted_packages WHERE ref = $1", bytesOf(ref))
+func (t *tx) SpendGrantedPackage(ref []byte) error {
+	_, err := t.write("UPDATE granted_packages SET body = $1 WHERE ref = $2", []byte{}, bytesOf(ref))
 	return err
 }

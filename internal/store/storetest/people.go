@@ -64,8 +64,9 @@ func testGrantedPackages(f *suite) {
 		return get(f, func(tx store.ReadTx) ([]store.GrantedPackage, error) { return tx.GrantedPackages(alice, bob) })
 	}
 	f.equal("packages", []store.GrantedPackage{first, second}, list())
-	f.update(func(tx store.Tx) error { return tx.DeleteGrantedPackage([]byte{1}) })
-	f.harmless(func(tx store.Tx) error { return tx.DeleteGrantedPackage([]byte{1}) })
+	f.update(func(tx store.Tx) error { return tx.SpendGrantedPackage([]byte{1}) })
+	f.harmless(func(tx store.Tx) error { return tx.PutGrantedPackage(first) })
+	f.harmless(func(tx store.Tx) error { return tx.SpendGrantedPackage([]byte{3}) })
 	f.equal("rest", []store.GrantedPackage{second}, list())
 }
 

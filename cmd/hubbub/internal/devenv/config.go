@@ -108,7 +108,8 @@ func configText(p Provider, caFile string, all []Provider) string {
 	line("identity = %q", p.Domain)
 	line("data_dir = %q", p.Data)
 	line("admin_socket = %q", p.AdminSocket)
-	line("consent = \"open\"")
+	line("consent = \"open\" # everybody may add everybody; \"ask\" is what a real provider wants")
+	line("hide_users = \"no\"")
 	line("\n[api]")
 	line("listen = %q", strings.TrimPrefix(p.API, "https://"))
 	line("cert_file = %q", p.file("tls.pem"))
@@ -125,7 +126,8 @@ func configText(p Provider, caFile string, all []Provider) string {
 	line("\n# Measurements and stories are not what limits are for.")
 	line("[limits]")
 	for _, name := range []string{"posts_per_device", "rooms_per_user", "claims_per_target", "claims_per_user", "claims_per_peer",
-		"requests_per_peer", "writes_per_peer", "enrolment_failures"} {
+		"requests_per_peer", "writes_per_peer", "enrolment_failures",
+		"consents_per_user", "consents_per_peer", "searches_per_user", "searches_per_peer"} {
 		line("%s = \"off\"", name)
 	}
 	line("clients_per_room = 10000")

@@ -17,7 +17,8 @@ CREATE TABLE consents (
 CREATE INDEX consents_target ON consents (target);
 CREATE INDEX consents_unsent ON consents (at) WHERE out IS NOT NULL;
 
--- granted_packages are KeyPackages of other providers' users, each for one use.
+-- granted_packages are KeyPackages of other providers' users, each for one use; a spent
+-- one is kept without its body, so that a repeat does not bring it back.
 CREATE TABLE granted_packages (
     ref       BLOB    NOT NULL PRIMARY KEY,
     requester TEXT    NOT NULL,

@@ -1,0 +1,236 @@
+package consent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"hubbub/internal/store"
+	"hubbub/mimi"
+	"hubbub/mls"
+	"hubbub/mls/wire"
+)
+
+// RequestConsent takes what a peer's user asks of one of ours, or takes back
+// (CON-2, CON-3). Errors are *mimi.Problem or failures of our own; without one it
+// is durable. Success says nothing about what our user knows or decides (CON-7).
+func (s *Service) RequestConsent(ctx context.Context, peer mimi.Domain, body []byte) error {
+	e, err := s.read(peer, body, mimi.ConsentCancel, mimi.ConsentRequest)
+	if err != nil {
+		return err
+	}
+	switch {
+	case e.Requester.Domain() != peer:
+		return foreignActor()
+	case e.Target.Domain() != s.cfg.Domain:
+		return foreignUser()
+	}
+	if err := s.cfg.Limit(e.Requester); err != nil {
+		return err
+	}
+	scope := store.ConsentScope{Requester: e.Requester, Target: e.Target, Room: e.Room}
+	return s.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		if ok, err := s.reached(tx, e.Target); err != nil || !ok {
+			return err
+		}
+		if e.Operation == mimi.ConsentRequest {
+			if tooMany, err := full(tx, e.Target); err != nil || tooMany {
+				return err
+			}
+			return ask(tx, store.Consent{ConsentScope: scope, State: store.ConsentAsked, At: s.now()})
+		}
+		list, err := tx.Consents(e.Requester, e.Target)
+		if err != nil {
+			return err
+		}
+		if old := find(list, e.Room, false); old == nil || old.State != store.ConsentAsked {
+			return nil // CON-6, D-73
+		}
+		return tx.DeleteConsent(scope, false)
+	})
+}
+
+// UpdateConsent takes what a peer's user has decided about one of ours. What a
+// grant brings is kept for the next time our user adds that one (CON-10).
+func (s *Service) UpdateConsent(ctx context.Context, peer mimi.Domain, body []byte) error {
+	e, err := s.read(peer, body, mimi.ConsentGrant, mimi.ConsentRevoke)
+	if err != nil {
+		return err
+	}
+	switch {
+	case e.Target.Domain() != peer:
+		return foreignActor()
+	case e.Requester.Domain() != s.cfg.Domain:
+		return foreignUser()
+	}
+	if err := s.cfg.Limit(e.Target); err != nil {
+		return err
+	}
+	brought := s.usable(e)
+	scope := store.ConsentScope{Requester: e.Requester, Target: e.Target, Room: e.Room}
+	return s.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		if ok, err := s.reached(tx, e.Requester); err != nil || !ok {
+			return err
+		}
+		list, err := tx.Consents(e.Requester, e.Target)
+		if err != nil {
+			return err
+		}
+		if find(list, e.Room, true) == nil {
+			if tooMany, err := full(tx, e.Requester); err != nil || tooMany {
+				return err
+			}
+		}
+		d := store.Consent{ConsentScope: scope, State: store.ConsentGranted, At: s.now()}
+		if e.Operation == mimi.ConsentRevoke {
+			d.State = store.ConsentRevoked
+			if err := dropPackages(tx, scope); err != nil {
+				return err
+			}
+		}
+		for _, p := range brought {
+			if err := tx.PutGrantedPackage(p); err != nil {
+				return err
+			}
+		}
+		return decide(tx, list, d)
+	})
+}
+
+// read decodes a body that must hold one of two operations.
+func (s *Service) read(peer mimi.Domain, body []byte, allowed ...mimi.ConsentOperation) (*mimi.ConsentEntry, error) {
+	if err := s.cfg.LimitPeer(peer); err != nil {
+		return nil, err
+	}
+	e, err := mimi.ParseConsentEntry(bytes.Clone(body))
+	if err != nil {
+		return nil, mimi.NewProblem(http.StatusBadRequest, mimi.CodeMalformed, "the body does not decode")
+	}
+	if !slices.Contains(allowed, e.Operation) {
+		return nil, mimi.NewProblem(http.StatusBadRequest, "wrong-operation", "the other consent endpoint is for that")
+	}
+	return e, nil
+}
+
+func foreignActor() error {
+	return mimi.NewProblem(http.StatusForbidden, mimi.CodeForbidden, "a provider speaks for its own users only")
+}
+
+func foreignUser() error {
+	return mimi.NewProblem(http.StatusBadRequest, mimi.CodeIDMismatch, "the user concerned is of another provider")
+}
+
+// reached says whether a user of ours is there. If not, the answer is that of
+// success, unless this provider tells who its users are (CON-5).
+func (s *Service) reached(tx store.ReadTx, user mimi.UserURI) (bool, error) {
+	ok, err := known(tx, user)
+	if err == nil && !ok && !s.cfg.HideUsers {
+		err = unknownUser()
+	}
+	return ok, err
+}
+
+// usable are the KeyPackages of a grant that are the target's and could be added.
+func (s *Service) usable(e *mimi.ConsentEntry) (out []store.GrantedPackage) {
+	now := s.cfg.Now()
+	for i := range e.KeyPackages[:min(len(e.KeyPackages), maxPackages)] {
+		kp := &e.KeyPackages[i]
+		leaf := &kp.LeafNode
+		id, err := s.cfg.Verifier.Identify(&leaf.Credential, leaf.SignatureKey, now)
+		if err != nil || id.User != e.Target || leaf.Source != mls.LeafNodeSourceKeyPackage {
+			continue
+		}
+		until := time.Unix(int64(min(leaf.Lifetime.NotAfter, 1<<40)), 0).UTC()
+		if kp.VerifySignature() != nil || leaf.VerifySignature(kp.CipherSuite, nil, 0) != nil || !until.After(now) {
+			continue
+		}
+		ref, err := kp.Ref()
+		if err != nil {
+			continue // of a suite that no room here has
+		}
+		body, err := wire.Marshal(kp)
+		if err != nil {
+			continue
+		}
+		out = append(out, store.GrantedPackage{Ref: ref, Client: id.Client, NotAfter: until, Body: body,
+			ConsentScope: store.ConsentScope{Requester: e.Requester, Target: e.Target, Room: e.Room}})
+	}
+	return out
+}
+
+// dropPackages forgets what grants within a revoked scope have brought.
+func dropPackages(tx store.Tx, scope store.ConsentScope) error {
+	list, err := tx.GrantedPackages(scope.Requester, scope.Target)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if scope.Room == "" || scope.Room == p.Room {
+			if err := tx.SpendGrantedPackage(p.Ref); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Brought answers a request for key material of a user of ours from what a grant
+// has brought, each KeyPackage once; ok is false if there is nothing that fits.
+func (s *Service) Brought(ctx context.Context, req *mimi.KeyMaterialRequest) (answer []byte, ok bool, err error) {
+	if req.Room == "" || req.Protocol != mimi.ProtocolMLS10 || req.RequestingUser.Domain() != s.cfg.Domain {
+		return nil, false, nil
+	}
+	some := false
+	err = s.cfg.Store.View(ctx, func(tx store.ReadTx) error {
+		list, err := tx.GrantedPackages(req.RequestingUser, req.TargetUser)
+		some = len(list) > 0
+		return err
+	})
+	if err != nil || !some {
+		return nil, false, err
+	}
+	out := &mimi.KeyMaterialResponse{User: req.TargetUser}
+	err = s.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		out.Clients = nil
+		return s.spend(tx, req, out)
+	})
+	if err != nil || len(out.Clients) == 0 {
+		return nil, false, err
+	}
+	answer, err = out.Marshal()
+	return answer, err == nil, err
+}
+
+// spend takes one KeyPackage per device.
+func (s *Service) spend(tx store.Tx, req *mimi.KeyMaterialRequest, out *mimi.KeyMaterialResponse) error {
+	decisions, err := tx.Consents(req.RequestingUser, req.TargetUser)
+	if err != nil || judge(decisions, req.Room, false) != Granted {
+		return err
+	}
+	list, err := tx.GrantedPackages(req.RequestingUser, req.TargetUser)
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	taken := map[mimi.ClientURI]bool{}
+	for _, p := range list {
+		if p.Room != "" && p.Room != req.Room || taken[p.Client] || !p.NotAfter.After(now) || !s.cfg.Fits(req, p.Body) {
+			continue
+		}
+		kp := new(mls.KeyPackage)
+		if err := wire.Unmarshal(p.Body, kp); err != nil {
+			return err
+		}
+		if err := tx.SpendGrantedPackage(p.Ref); err != nil {
+			return err
+		}
+		taken[p.Client] = true
+		out.Clients = append(out.Clients, mimi.ClientKeyMaterial{Client: p.Client, KeyPackage: kp})
+	}
+	return nil
+}
+
+func isMissing(err error) bool { return errors.Is(err, store.ErrNotFound) }
