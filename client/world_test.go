@@ -74,7 +74,7 @@ func (w *world) config(dir string, d mimi.Domain) provider.Config {
 	w.ok(err)
 	w.t.Cleanup(func() { os.RemoveAll(sockets) })
 	return provider.Config{
-		Identity: string(d), DataDir: file("data"), HeadsFile: file("heads"), AdminSocket: filepath.Join(sockets, "admin.sock"), Consent: "open", Log: provider.LogConfig{Level: "info", Format: "text"},
+		Identity: string(d), DataDir: file("data"), HeadsFile: file("heads"), AdminSocket: filepath.Join(sockets, "admin.sock"), Consent: "open", HideUsers: "no", Log: provider.LogConfig{Level: "info", Format: "text"},
 		Federation: provider.FederationConfig{Listen: freeAddr(w.t), CertFile: file("tls.pem"), KeyFile: file("tls.key"), CAFile: w.caFile},
 		API:        provider.APIConfig{Listen: freeAddr(w.t), CertFile: file("tls.pem"), KeyFile: file("tls.key")},
 		IdentityCA: provider.IdentityCAConfig{CertFile: file("id.pem"), KeyFile: file("id.key"), RootsFile: w.caFile},
