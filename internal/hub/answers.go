@@ -8,8 +8,8 @@ import (
 
 type submitAnswers struct{}
 
-func (submitAnswers) accepted(timestamp uint64) ([]byte, error) {
-	a := mimi.SubmitMessageResponse{Code: mimi.SubmitAccepted, Timestamp: timestamp}
+func (submitAnswers) accepted(timestamp uint64, frank *mimi.Frank) ([]byte, error) {
+	a := mimi.SubmitMessageResponse{Code: mimi.SubmitAccepted, Timestamp: timestamp, Frank: frank}
 	return a.Marshal()
 }
 
@@ -23,9 +23,21 @@ func (submitAnswers) refused(r *room.Refusal) ([]byte, error) {
 
 func (submitAnswers) repeats(e *store.Entry) bool { return e.Kind == room.KindApplication }
 
+// again is the first answer to what has become an entry, made from the entry.
+func again(a answers, e *store.Entry) ([]byte, error) {
+	if e.Kind != room.KindApplication {
+		return a.accepted(e.Timestamp, nil)
+	}
+	f, err := mimi.ParseFanoutMessage(e.Body)
+	if err != nil {
+		return nil, err
+	}
+	return a.accepted(e.Timestamp, f.Frank)
+}
+
 type updateAnswers struct{ in *room.Handshake }
 
-func (updateAnswers) accepted(timestamp uint64) ([]byte, error) {
+func (updateAnswers) accepted(timestamp uint64, _ *mimi.Frank) ([]byte, error) {
 	a := mimi.UpdateRoomResponse{Code: mimi.UpdateSuccess, Timestamp: timestamp}
 	return a.Marshal()
 }

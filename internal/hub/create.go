@@ -56,11 +56,14 @@ func (h *Hub) Create(ctx context.Context, client mimi.ClientURI, req CreateReque
 	return err
 }
 
-// checkKey demands that the external sender in our name has our key: otherwise
-// nobody could believe what we sign.
+// checkKey demands that the external sender in our name, and the franking agent if
+// there is one, has our key: otherwise nobody could believe what we sign.
 func (h *Hub) checkKey(s *room.State) error {
 	if _, ok := h.ownSender(s); !ok {
 		return mimi.NewProblem(http.StatusForbidden, string(room.NotAllowed), "the hub's external sender has another key")
+	}
+	if a := s.FrankingAgent(); a != nil && !bytes.Equal(a.SignatureKey, h.cfg.SignatureKey.Public) {
+		return mimi.NewProblem(http.StatusForbidden, string(room.NotAllowed), "the room's franking agent has another key than the hub")
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type bench struct {
 	hub   *hub.Hub
 	world *roomtest.World
 	key   *mls.SignatureKey
+	env   *room.Env // nil = roomtest.Env()
 	limit error
 	woken int
 	read  map[*roomtest.Client]uint64
@@ -79,8 +80,12 @@ func newBench(t *testing.T) *bench {
 
 // open starts the hub with an empty memory.
 func (x *bench) open() {
+	env := x.env
+	if env == nil {
+		env = roomtest.Env()
+	}
 	x.hub = hub.New(hub.Config{
-		Domain: "a.localhost", Store: x.store, Env: roomtest.Env(), SignatureKey: x.key,
+		Domain: "a.localhost", Store: x.store, Env: env, SignatureKey: x.key,
 		Wake:  func(mimi.RoomURI) { x.woken++ },
 		Limit: func(mimi.Domain) error { return x.limit },
 	})

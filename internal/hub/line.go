@@ -206,7 +206,7 @@ func (h *Hub) messages(ctx context.Context, r *hosted, list []*write) {
 			w.settle(nil, err)
 			continue
 		}
-		held[w.hash] = true
+		held[w.hash], w.frank = true, eff.Entry.Frank
 		rows, fresh, state = append(rows, row), append(fresh, w), next
 	}
 	rest = append(h.accept(ctx, r, state, rows, fresh), rest...)
@@ -241,7 +241,7 @@ func (h *Hub) accept(ctx context.Context, r *hosted, next room.State, rows []sto
 	}
 	h.cfg.Wake(next.Room)
 	for i, w := range list {
-		w.settle(w.answers.accepted(rows[i].Entry.Timestamp))
+		w.settle(w.answers.accepted(rows[i].Entry.Timestamp, w.frank))
 	}
 	return nil
 }
@@ -271,7 +271,7 @@ func (h *Hub) withoutRepeats(ctx context.Context, r *hosted, list []*write) (und
 			case err != nil:
 				return err
 			default:
-				w.settle(w.answers.accepted(entry.Timestamp))
+				w.settle(again(w.answers, entry))
 			}
 		}
 		return nil

@@ -42,8 +42,9 @@ type write struct {
 	message bool // an application message
 	hash    [32]byte
 	answers answers
-	ahead   *write  // the one before it in its batch; nil = none
-	room    *hosted // locked
+	ahead   *write      // the one before it in its batch; nil = none
+	room    *hosted     // locked
+	frank   *mimi.Frank // of the entry that the batch makes of it
 
 	// Owned by whoever decides on it until done is told.
 	done     *sync.WaitGroup // shared by those that are waited for together
@@ -77,7 +78,7 @@ func (w *write) post() ([]byte, error) {
 // answers makes the bodies of one endpoint. They depend on nothing but what is
 // in the log, so that a repeat gets the octets it got the first time.
 type answers interface {
-	accepted(timestamp uint64) ([]byte, error)
+	accepted(timestamp uint64, frank *mimi.Frank) ([]byte, error)
 	refused(r *room.Refusal) ([]byte, error)
 	// repeats says whether a stored entry is what is being submitted.
 	repeats(entry *store.Entry) bool
@@ -127,7 +128,7 @@ func (w *write) decide(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	a.announce()
-	return w.answers.accepted(eff.Entry.Timestamp)
+	return w.answers.accepted(eff.Entry.Timestamp, eff.Entry.Frank)
 }
 
 // repeatOr answers a repeat as the first time, anything else with what eff says.
@@ -136,7 +137,7 @@ func (w *write) repeatOr(ctx context.Context, eff *room.Effects) ([]byte, error)
 		return again, err
 	}
 	if eff.Repeat != 0 {
-		return w.answers.accepted(eff.Repeat)
+		return w.answers.accepted(eff.Repeat, nil)
 	}
 	if eff.Refusal.Code == room.FrozenRoom {
 		return nil, mimi.NewProblem(http.StatusServiceUnavailable, "room-frozen", "the room is frozen")
@@ -157,7 +158,7 @@ func (w *write) repeat(ctx context.Context) (answer []byte, ok bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = w.answers.accepted(entry.Timestamp)
+	answer, err = again(w.answers, entry)
 	return answer, true, err
 }
 

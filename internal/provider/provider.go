@@ -21,6 +21,7 @@ import (
 	"hubbub/internal/hub"
 	"hubbub/internal/identity"
 	"hubbub/internal/keymaterial"
+	"hubbub/internal/moderation"
 	"hubbub/internal/peer"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
@@ -40,6 +41,7 @@ const tailBytes = 32 << 20
 // Names in the data directory.
 const (
 	hubKeyFile = "keys/hub.key"
+	frankFile  = "keys/franking.keys"
 	readyFile  = "ready"
 	headsFile  = "heads"
 )
@@ -60,6 +62,7 @@ type Provider struct {
 	deliveries *delivery.Service
 	people     *people
 	proofs     *proofs
+	franker    *moderation.Franker
 	api        *api.Server
 	fed        *federation.Server
 	remote     *federation.Client
@@ -77,6 +80,7 @@ type keyring struct {
 	users      *x509.CertPool // roots of users' credentials
 	userRoots  [][]byte       // the same in DER
 	hub        ed25519.PrivateKey
+	frank      mimi.FrankKeys
 }
 
 // New opens the data directory, loads the keys and binds the listeners. An error
@@ -136,7 +140,10 @@ func (p *Provider) loadKeys() (k keyring, err error) {
 	if k.issuer, err = identity.LoadIssuer(p.cfg.domain(), p.cfg.IdentityCA.CertFile, p.cfg.IdentityCA.KeyFile); err != nil {
 		return k, fmt.Errorf("identity CA: %w", err)
 	}
-	k.hub, err = identity.LoadHubKey(filepath.Join(p.cfg.DataDir, hubKeyFile))
+	if k.hub, err = identity.LoadHubKey(filepath.Join(p.cfg.DataDir, hubKeyFile)); err != nil {
+		return k, err
+	}
+	k.frank, err = identity.LoadFrankKeys(filepath.Join(p.cfg.DataDir, frankFile), moderation.FirstKeys)
 	return k, err
 }
 
@@ -152,7 +159,9 @@ func loadTLS(certFile, keyFile string) (tls.Certificate, error) {
 func (p *Provider) wire(k keyring) error {
 	domain := p.cfg.domain()
 	verifier := &mimi.Verifier{Roots: k.users}
-	env := &room.Env{Verifier: verifier, Limits: p.cfg.Limits.ofRooms()}
+	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
+	p.franker = moderation.NewFranker(k.frank, hubKey)
+	env := &room.Env{Verifier: verifier, Limits: p.cfg.Limits.ofRooms(), Frank: p.franker.Frank}
 	p.notifier = api.NewNotifier()
 	var err error
 	if p.book, err = peer.Open(context.Background(), p.store, time.Now); err != nil {
@@ -165,7 +174,6 @@ func (p *Provider) wire(k keyring) error {
 		Checkpoint: p.proofs.next, Signed: p.proofs.heard, Held: p.held, Observed: p.book.Sent,
 	})
 	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Tails: p.tails, Log: p.log.With("part", "fanout")})
-	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
 	h := hub.New(hub.Config{
 		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout, Limit: rates.writesOf(domain),
 		Followers: p.remote, Lost: heads.Frozen, Expected: func(uri mimi.RoomURI) room.Pos { return p.heads.Known()[uri] },

@@ -29,7 +29,8 @@ import (
 // is in use.
 type Env struct {
 	Verifier *mimi.Verifier
-	Limits   Limits // of the rooms we host
+	Limits   Limits  // of the rooms we host
+	Frank    Franker // nil: no message is franked
 }
 
 // Input is something a room is asked to accept: a *Submission, a *Handshake or
@@ -75,8 +76,9 @@ func refuse(code Code, format string, args ...any) *Refusal {
 type Entry struct {
 	Timestamp   uint64 // AcceptedTimestamp, Unix ms
 	Kind        Kind
-	Body        []byte   // exact octets of the FanoutMessage
-	MessageHash [32]byte // SHA-256 of the (first) MLSMessage
+	Body        []byte      // exact octets of the FanoutMessage
+	MessageHash [32]byte    // SHA-256 of the (first) MLSMessage
+	Frank       *mimi.Frank // in Body; set by the hub's own step alone
 }
 
 // Welcome is what newcomers need, to be routed to their providers.

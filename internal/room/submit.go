@@ -34,13 +34,17 @@ func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effect
 	if err := s.checkAAD(m); err != nil {
 		return s, Effects{}, err
 	}
-	f := mimi.FanoutMessage{Timestamp: timestamp, Message: *in.message}
+	frank, err := s.frank(env, in, timestamp)
+	if err != nil {
+		return s, Effects{}, err
+	}
+	f := mimi.FanoutMessage{Timestamp: timestamp, Message: *in.message, Frank: frank}
 	body, err := f.Marshal()
 	if err != nil {
 		return s, Effects{}, err
 	}
 	var eff Effects
-	next := s.append(&eff, Entry{Timestamp: timestamp, Kind: KindApplication, Body: body, MessageHash: in.hash})
+	next := s.append(&eff, Entry{Timestamp: timestamp, Kind: KindApplication, Body: body, MessageHash: in.hash, Frank: frank})
 	return next, eff, nil
 }
 

@@ -17,6 +17,7 @@ type view struct {
 	effective *policy.State          // now, if nothing is pending
 	leaving   map[mls.LeafIndex]bool // leaves that a pending proposal removes
 	safeAAD   bool                   // authenticated data has to be a SafeAAD
+	agent     *mimi.FrankingAgent    // nil: messages are not franked
 }
 
 // derive fills in the view after the group or its pending proposals changed.
@@ -28,6 +29,9 @@ func (s State) derive() (State, error) {
 	v := &view{safeAAD: s.group.Context().RequiresSafeAAD()}
 	var err error
 	if v.now, err = policy.NewState(s.Room, s.group.Dictionary(), identities); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrBadState, err)
+	}
+	if v.agent, err = mimi.AgentOf(s.group.Dictionary()); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrBadState, err)
 	}
 	v.committed, v.effective = participants(v.now.Participants), v.now

@@ -62,6 +62,10 @@ type Client struct {
 	pending *mls.PendingCommit
 	kps     []*mls.KeyPackageSecret
 	Texts   []string // application messages decrypted so far
+	Franked bool     // the rooms it creates have the hub as franking agent
+
+	// Vouched, if not nil, stands in place of the basic credential.
+	Vouched *mls.Credential
 }
 
 // Client makes a client of a user written as bob@b.localhost.
@@ -77,8 +81,13 @@ func (w *World) Client(handle, device string) *Client {
 // Key is the client's signature key.
 func (c *Client) Key() *mls.SignatureKey { return c.key }
 
-// Credential is the client's basic credential.
-func (c *Client) Credential() mls.Credential { return mls.BasicCredential([]byte(c.URI)) }
+// Credential is what the client shows: its basic credential, unless Vouched.
+func (c *Client) Credential() mls.Credential {
+	if c.Vouched != nil {
+		return *c.Vouched
+	}
+	return mls.BasicCredential([]byte(c.URI))
+}
 
 func (c *Client) config() *mls.Config {
 	return &mls.Config{Components: policy.Components(), Now: c.Now, Rand: c.Rand, MaxLifetime: -1}
@@ -91,8 +100,19 @@ func (c *Client) times() (notBefore, notAfter time.Time) {
 // Create makes a group for a room and the input that registers it.
 func (c *Client) Create(uri mimi.RoomURI, hub *mls.SignatureKey) room.Creation {
 	c.T.Helper()
+	return c.CreateWithAgent(uri, hub, hub.Public)
+}
+
+// CreateWithAgent is Create where the franking agent, if there is one, has another key.
+func (c *Client) CreateWithAgent(uri mimi.RoomURI, hub *mls.SignatureKey, agent []byte) room.Creation {
+	c.T.Helper()
 	sender := mls.ExternalSender{SignatureKey: hub.Public, Credential: mimi.ProviderCredential(uri.Domain())}
-	ext, err := policy.GroupExtensions(uri, "test", c.User, sender)
+	template, err := policy.Preset("default", uri.Domain())
+	c.check(err)
+	if c.Franked {
+		template.Franking = &mimi.FrankingAgent{SignatureKey: agent, Credential: sender.Credential}
+	}
+	ext, err := template.Extensions(uri, "test", c.User, sender)
 	c.check(err)
 	from, to := c.times()
 	g, err := mls.NewGroup(mls.GroupOptions{
@@ -255,7 +275,19 @@ func (c *Client) Leave() []byte {
 // Post makes the body of a submission.
 func (c *Client) Post(text string) []byte {
 	c.T.Helper()
-	next, b, err := c.Group.Encrypt([]byte(text), mls.EncryptOptions{})
+	return c.post([]byte(text), mls.EncryptOptions{})
+}
+
+// PostTagged makes the body of a submission whose sender commits to the data.
+func (c *Client) PostTagged(salt [16]byte, data []byte) []byte {
+	c.T.Helper()
+	tag := mimi.NewFrankTag(salt, data)
+	return c.post(data, mls.EncryptOptions{AAD: c.marshal(&mls.SafeAAD{Items: []mls.ComponentData{tag.Item()}})})
+}
+
+func (c *Client) post(data []byte, o mls.EncryptOptions) []byte {
+	c.T.Helper()
+	next, b, err := c.Group.Encrypt(data, o)
 	c.check(err)
 	c.Group = next
 	m, err := mls.ParseMessage(b)
