@@ -31,7 +31,8 @@ type stream struct {
 
 	// Owned by the sender.
 	rev      uint64          // submissions up to here have been shown
-	open     map[string]bool // those of them that are not settled
+	open     map[string]bool // those of them that are not settled, and of whose end no entry will tell
+	told     map[string]bool // what has been shown beyond rev, from memory
 	greeted  bool            // Hello has been sent
 	live     bool            // Live has been sent
 	rooms    map[mimi.RoomURI]*roomCursor
@@ -50,6 +51,7 @@ func newStream(s *Server, c *store.Client, conn *websocket.Conn, protocol string
 		text:     protocol == clientpb.SyncJSON,
 		many:     protocol == clientpb.SyncBatch,
 		open:     map[string]bool{},
+		told:     map[string]bool{},
 		rooms:    map[mimi.RoomURI]*roomCursor{},
 		welcomed: map[welcome]bool{},
 		ackable:  map[mimi.RoomURI]uint64{},
@@ -164,7 +166,7 @@ func (st *stream) next(r ring) (*page, error) {
 // stream was at the head, and from there on nothing but the log has grown.
 func (st *stream) quick(uri mimi.RoomURI, p *page) bool {
 	c := st.rooms[uri]
-	if c == nil || !c.atHead || st.s.Tails == nil {
+	if c == nil || !c.atHead || st.s.Tails == nil || len(st.told) >= maxTold {
 		return false
 	}
 	list, known := st.s.Tails.After(uri, c.sent, pageEntries, fullPageBytes)
@@ -180,12 +182,32 @@ func (st *stream) quick(uri mimi.RoomURI, p *page) bool {
 		return true
 	}
 	p.shared(uri, list)
+	for _, e := range list {
+		for _, sub := range e.Settles {
+			st.settled(sub, p)
+		}
+	}
 	c.sent = list[len(list)-1].Seq
 	p.reach[uri] = c.sent
 	if len(list) == pageEntries {
 		p.more[uri] = struct{}{}
 	}
 	return true
+}
+
+// maxTold bounds what is remembered of submissions that were shown from memory.
+const maxTold = 1024
+
+// settled shows a submission that an entry has settled, if it is the client's.
+func (st *stream) settled(sub *store.Submission, p *page) {
+	if sub.Client != st.c.URI {
+		return
+	}
+	delete(st.open, sub.Txn)
+	st.told[sub.Txn] = true
+	shown := st.s.submissionPB(*sub)
+	shown.Revision = 0
+	p.add(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Submission{Submission: shown}})
 }
 
 // look collects, on one snapshot, what is new: rooms, then Welcomes and entries
@@ -215,10 +237,7 @@ func (st *stream) look(r ring, p *page) error {
 		if err := st.entries(tx, spans, r, p); err != nil {
 			return err
 		}
-		if r.all || r.mine || len(st.open) > 0 { // an entry settles a submission
-			return st.submissions(tx, p)
-		}
-		return nil
+		return st.submissions(tx, p) // an entry settles a submission
 	})
 	// What was stored after this look's snapshot and before the room began to
 	// ring rang for nobody: such a room is looked at once more.
@@ -402,12 +421,17 @@ func (st *stream) submissions(tx store.ReadTx, p *page) error {
 	}
 	for _, sub := range list {
 		st.rev = max(st.rev, sub.Rev)
-		if sub.State == store.Queued {
-			st.open[sub.Txn] = true
-		} else {
+		switch {
+		case sub.State != store.Queued:
 			delete(st.open, sub.Txn)
+			if st.told[sub.Txn] {
+				continue
+			}
+		case st.s.Tails == nil || !st.s.Tails.Awaits(&sub):
+			st.open[sub.Txn] = true
 		}
 		p.add(&clientpb.ServerFrame{Frame: &clientpb.ServerFrame_Submission{Submission: st.s.submissionPB(sub)}})
 	}
+	clear(st.told) // told of entries that were durable: this snapshot has them
 	return nil
 }

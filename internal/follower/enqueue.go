@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"hubbub/internal/room"
 	"hubbub/internal/store"
@@ -49,8 +50,16 @@ func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submi
 	case err != nil:
 		return s, err
 	}
-	f.cfg.WakeClient(s.Client)
+	f.tell(stored)
 	return stored, nil
+}
+
+// tell has a client shown those of its writes that are settled from the start. Of
+// the others it hears by the answer that it waits for, and once they are settled.
+func (f *Follower) tell(stored ...store.Submission) {
+	if slices.ContainsFunc(stored, func(s store.Submission) bool { return s.State != store.Queued }) {
+		f.cfg.WakeClient(stored[0].Client)
+	}
 }
 
 // EnqueueAll is Enqueue for several writes of one client to one room, in order:
@@ -98,7 +107,7 @@ func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]s
 	if err != nil {
 		return nil, err
 	}
-	f.cfg.WakeClient(list[0].Client)
+	f.tell(stored...)
 	return stored, nil
 }
 

@@ -20,6 +20,7 @@ const (
 	maxRoomEntries = 4096
 	maxRoomBytes   = 2 << 20
 	entryOverhead  = 400 // what an entry takes besides its body, with its encoding for streams
+	settleOverhead = 500 // what a submission takes that it settles
 )
 
 // Entry is an entry of a log that is durable. It is shared and not to be changed.
@@ -28,6 +29,10 @@ type Entry struct {
 	// Plain: nothing but the log grew by it. Members, participants and the history
 	// are as they were before.
 	Plain bool
+	// Settles are the submissions of local clients that it made Posted, without
+	// their bodies, of those that were queued since the start. Their Rev is an
+	// older one.
+	Settles []*store.Submission
 
 	once  sync.Once
 	frame []byte
@@ -44,6 +49,7 @@ func (e *Entry) Frame(encode func(*store.Entry) []byte) []byte {
 // use.
 type Tails struct {
 	maxBytes int
+	own      own
 
 	mu    sync.Mutex
 	bytes int
@@ -61,7 +67,7 @@ type end struct {
 
 // New makes Tails that hold about so many octets.
 func New(maxBytes int) *Tails {
-	return &Tails{maxBytes: maxBytes, rooms: map[mimi.RoomURI]*end{}}
+	return &Tails{maxBytes: maxBytes, rooms: map[mimi.RoomURI]*end{}, own: own{rows: map[[32]byte][]*store.Submission{}}}
 }
 
 // After gives what follows a place in a log, at most limit entries and, beyond the
@@ -134,7 +140,7 @@ func (t *Tails) add(uri mimi.RoomURI, entries []*Entry) {
 	}
 }
 
-func size(e *Entry) int { return 2*len(e.Body) + entryOverhead }
+func size(e *Entry) int { return 2*len(e.Body) + entryOverhead + settleOverhead*len(e.Settles) }
 
 // cut drops the oldest n entries of a room. What readers were given stays theirs.
 func (t *Tails) cut(r *end, n int) {

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"context"
+	"errors"
 
 	"hubbub/internal/room"
 	"hubbub/internal/store"
@@ -19,11 +20,18 @@ type watched struct {
 func (w *watched) Update(ctx context.Context, fn func(store.Tx) error) error {
 	var tx observed
 	err := w.Store.Update(ctx, func(inner store.Tx) error {
-		tx = observed{Tx: inner}
+		tx.undo()
+		tx = observed{Tx: inner, own: &w.tails.own}
 		return fn(&tx)
 	})
 	if err != nil {
+		if !errors.Is(err, store.ErrUnknownOutcome) {
+			tx.undo()
+		}
 		return err
+	}
+	for _, s := range tx.settled {
+		w.tails.own.drop(s)
 	}
 	for _, do := range tx.made {
 		if do.entries == nil {
@@ -41,8 +49,50 @@ func (w *watched) Update(ctx context.Context, fn func(store.Tx) error) error {
 // observed sees the verbs by which logs begin and grow.
 type observed struct {
 	store.Tx
-	made []made
-	then []func()
+	own     *own
+	held    []*store.Submission // in own by this transaction
+	settled []*store.Submission // to leave own with its commit
+	made    []made
+	then    []func()
+}
+
+// undo takes out of own what the transaction had put there.
+func (t *observed) undo() {
+	for _, s := range t.held {
+		t.own.drop(s)
+	}
+}
+
+func (t *observed) hold(s *store.Submission) {
+	if t.own.hold(s) {
+		t.held = append(t.held, s)
+	}
+}
+
+func (t *observed) Enqueue(s store.Submission) (store.Submission, error) {
+	stored, err := t.Tx.Enqueue(s)
+	if err == nil {
+		t.hold(&stored)
+	}
+	return stored, err
+}
+
+func (t *observed) EnqueueAll(list []store.Submission) ([]store.Submission, error) {
+	stored, err := t.Tx.EnqueueAll(list)
+	if err == nil {
+		for i := range stored {
+			t.hold(&stored[i])
+		}
+	}
+	return stored, err
+}
+
+func (t *observed) PutSubmission(s store.Submission) error {
+	err := t.Tx.PutSubmission(s)
+	if err == nil && s.State != store.Queued {
+		t.settled = append(t.settled, &s)
+	}
+	return err
 }
 
 // Then has fn called once the effects of a transaction on a watched store are
@@ -71,7 +121,7 @@ func (t *observed) CreateRoom(r store.RoomRecord, changes []room.Change, partici
 func (t *observed) Append(a store.Append) error {
 	err := t.Tx.Append(a)
 	if err == nil {
-		t.made = append(t.made, made{a.Room, entriesOf([]store.Append{a})})
+		t.made = append(t.made, made{a.Room, t.entriesOf([]store.Append{a})})
 	}
 	return err
 }
@@ -79,12 +129,12 @@ func (t *observed) Append(a store.Append) error {
 func (t *observed) AppendAll(list []store.Append) error {
 	err := t.Tx.AppendAll(list)
 	if err == nil && len(list) > 0 {
-		t.made = append(t.made, made{list[0].Room, entriesOf(list)})
+		t.made = append(t.made, made{list[0].Room, t.entriesOf(list)})
 	}
 	return err
 }
 
-func entriesOf(list []store.Append) []*Entry {
+func (t *observed) entriesOf(list []store.Append) []*Entry {
 	entries := make([]Entry, len(list)) // together: they come and go together
 	out := make([]*Entry, len(list))
 	for i := range list {
@@ -92,6 +142,8 @@ func entriesOf(list []store.Append) []*Entry {
 		entries[i].Entry = a.Entry
 		entries[i].Plain = a.Entry.Kind == room.KindApplication && a.State == nil && a.Participants == nil &&
 			len(a.Changes)+len(a.Joined)+len(a.Left) == 0
+		entries[i].Settles = t.own.settledBy(a.Room, &a.Entry)
+		t.settled = append(t.settled, entries[i].Settles...)
 		out[i] = &entries[i]
 	}
 	return out
