@@ -64,6 +64,11 @@ func TestBadInput(t *testing.T) {
 		{"peer with garbage for a config", []string{"peer", "list", "--config", garbage}, exitConfig, "", "hubbub serve"},
 		{"peer without a provider there", []string{"peer", "hold", "b.localhost", "--socket", empty}, exitUnreachable, "", "running"},
 		{"thaw a bad name", []string{"room", "thaw", "Lunch", "--at", "a.localhost"}, exitUsage, "", "mimi://"},
+		{"consent of nobody", []string{"consent", "request", "bob@b.localhost"}, exitUsage, "who are you", "--as"},
+		{"consent of a bad name", []string{"consent", "grant", "a b@c"}, exitUsage, "a b@c", ""},
+		{"find nothing", []string{"find", "matt"}, exitUsage, "what is searched for", "name=matt"},
+		{"find a bad handle", []string{"find", "handle=bob"}, exitUsage, "name@domain", ""},
+		{"profile with a bad search", []string{"profile", "set", "nickname", "bob", "--search", "maybe"}, exitUsage, "maybe", "partial"},
 		{"message of nobody", []string{"message", "show", "Lunch", "7"}, exitUsage, "who are you", "--as"},
 		{"message without place", []string{"message", "show", "Lunch"}, exitUsage, "accepts 2 arg", ""},
 		{"serve without config", []string{"serve"}, exitUsage, "configuration file", "--config"},
@@ -125,7 +130,7 @@ func TestHelpNamesEveryVerb(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	for _, verb := range []string{"bench", "chat", "debug", "dev", "message", "peer", "room", "send", "serve", "tail", "user", "version"} {
+	for _, verb := range []string{"bench", "chat", "consent", "debug", "dev", "find", "message", "peer", "profile", "room", "send", "serve", "tail", "user", "version"} {
 		if !strings.Contains(out, "\n  "+verb+" ") {
 			t.Errorf("no %s in the help:\n%s", verb, out)
 		}

@@ -83,9 +83,13 @@ var known = []struct {
 	{client.ErrNotMember, exitDenied, "hubbub room list shows where this device may write; hubbub room join enters with a further device"},
 	{client.ErrBadArgument, exitUsage, ""},
 	{client.ErrUnknownRoom, exitFailed, "hubbub room list shows the chats of this user"},
+	{client.ErrDenied, exitDenied, "hubbub room show tells who has which role, hubbub room role what roles there are"},
 	{client.ErrRejected, exitDenied, "hubbub room show tells who is in the chat and with which role"},
 	{client.ErrSuspicious, exitFailed, "the provider's copy contradicts itself; enrol a fresh device and tell the operator"},
 	{client.ErrBusy, exitFailed, "try again"},
+	{client.ErrSearchAmbiguous, exitFailed, "a part must have at least three characters"},
+	{client.ErrSearchForbidden, exitDenied, "search for a whole value, such as handle=bob@b.localhost"},
+	{client.ErrSearchField, exitFailed, "the fields are those of OpenID Connect (given_name) and vCard (ORG)"},
 	{mimi.ErrBadURI, exitUsage, "users are written bob@b.localhost, chats mimi://a.localhost/r/ID or by their name"},
 	{context.DeadlineExceeded, exitUnreachable, hintRunning},
 }
