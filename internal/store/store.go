@@ -231,6 +231,7 @@ type Client struct {
 type ReadTx interface {
 	ConsentReader
 	ProfileReader
+	AssetReader
 
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
@@ -310,6 +311,7 @@ type Tx interface {
 	ReadTx
 	ConsentWriter
 	ProfileWriter
+	AssetWriter
 
 	// CreateRoom adds a room with its first projections. ErrExists if known.
 	CreateRoom(r RoomRecord, changes []room.Change, participants []room.Participant, joined []Membership) error
