@@ -19,6 +19,7 @@ import (
 type newcomer struct {
 	result   *AddResult
 	packages []*mls.KeyPackage
+	role     uint32 // in the room
 }
 
 // AddUsers brings users with all their devices into a room with one commit, and
@@ -50,7 +51,7 @@ func (c *Client) AddUsers(ctx context.Context, uri mimi.RoomURI, users ...mimi.U
 	}
 	var commitErr error
 	err = c.change(ctx, uri, func(r *room) (*mls.PendingCommit, error) {
-		commit, err := addition(r, newcomers)
+		commit, err := addition(r, c.user, newcomers)
 		commitErr = err
 		return commit, err
 	})
@@ -74,9 +75,10 @@ func (n *newcomer) claim(ctx context.Context, c *Client, uri mimi.RoomURI) {
 	c.mu.Lock()
 	r := c.rooms[uri]
 	c.mu.Unlock()
-	if list, err := r.participants(); err == nil && list.Role(user) != 0 {
-		n.result.Err = &Error{Reason: "exists", Message: "the user is in the room", Remedy: "further devices join by themselves"}
-		return
+	if s, err := r.policyOf(); err == nil { // before KeyPackages are used up in vain
+		if n.admit(s, c.user); n.result.Err != nil {
+			return
+		}
 	}
 	answer, err := c.keyMaterial(ctx, r, user)
 	if err != nil {
@@ -94,6 +96,25 @@ func (n *newcomer) claim(ctx context.Context, c *Client, uri mimi.RoomURI) {
 	if len(n.packages) == 0 {
 		n.result.Err = keyMaterialError(user, answer.Status)
 	}
+}
+
+// admit picks the role the user gets, if this one may add it at all.
+func (n *newcomer) admit(s *policy.State, self mimi.UserURI) {
+	user := n.result.User
+	switch s.Participants.Role(user) {
+	case policy.Outside:
+	case policy.Banned:
+		n.result.Err = &Error{Reason: "banned", Message: "the user is banned from the room", Remedy: "lift the ban first"}
+		return
+	default:
+		n.result.Err = &Error{Reason: "exists", Message: "the user is in the room", Remedy: "further devices join by themselves"}
+		return
+	}
+	role, ok := s.RoleFor(asUser(self), user)
+	if !ok { // the engine says why; any role will do for that
+		role = policy.Member
+	}
+	n.role, n.result.Err = role, denied(s, self, policy.AddParticipant{User: user, Role: role})
 }
 
 func (c *Client) keyMaterial(ctx context.Context, r *room, user mimi.UserURI) (*mimi.KeyMaterialResponse, error) {
@@ -174,14 +195,14 @@ func keyMaterialError(user mimi.UserURI, status mimi.KeyMaterialUserCode) error 
 
 // addition makes the commit that adds everybody who can be added. If the commit
 // cannot be made with all, those who spoil it are found and left out.
-func addition(r *room, newcomers []*newcomer) (*mls.PendingCommit, error) {
-	list, err := r.participants()
+func addition(r *room, self mimi.UserURI, newcomers []*newcomer) (*mls.PendingCommit, error) {
+	s, err := r.policyOf()
 	if err != nil {
 		return nil, err
 	}
 	able := slices.DeleteFunc(slices.Clone(newcomers), func(n *newcomer) bool {
-		if n.result.Err == nil && list.Role(n.result.User) != 0 { // since the claim
-			n.result.Err = &Error{Reason: "exists", Message: "the user is in the room"}
+		if n.result.Err == nil {
+			n.admit(s, self) // the room may be another since the claim
 		}
 		return n.result.Err != nil
 	})
@@ -214,7 +235,7 @@ func addAll(r *room, able []*newcomer) (*mls.PendingCommit, error) {
 	update := &mimi.ParticipantListUpdate{}
 	var adds []mls.Proposal
 	for _, n := range able {
-		update.Added = append(update.Added, mimi.Participant{User: n.result.User, Role: policy.Member})
+		update.Added = append(update.Added, mimi.Participant{User: n.result.User, Role: n.role})
 		for _, kp := range n.packages {
 			adds = append(adds, mls.Proposal{Type: mls.ProposalTypeAdd, Add: &mls.Add{KeyPackage: *kp}})
 		}

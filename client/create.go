@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -20,6 +21,12 @@ import (
 type RoomOptions struct {
 	Name    string // shown to people; up to 256 octets of UTF-8
 	Members []mimi.UserURI
+	// Policy names the rules it starts with: "default" (or empty), or one of the other
+	// names of [policy.Presets].
+	Policy string
+	// Orgs are the providers whose users a room of policy "multi-org" is for, the own
+	// one first; empty = the own one and those of Members.
+	Orgs []mimi.Domain
 }
 
 const maxNameBytes = 256
@@ -40,7 +47,7 @@ func (c *Client) CreateRoom(ctx context.Context, o RoomOptions) (mimi.RoomURI, [
 	if err != nil {
 		return "", nil, err
 	}
-	if err := c.prepareRoom(uri, hex.EncodeToString(id[:]), o.Name); err != nil {
+	if err := c.prepareRoom(uri, hex.EncodeToString(id[:]), o); err != nil {
 		return "", nil, err
 	}
 	if err := c.announceRoom(ctx, uri); err != nil {
@@ -53,13 +60,31 @@ func (c *Client) CreateRoom(ctx context.Context, o RoomOptions) (mimi.RoomURI, [
 	return uri, results, err
 }
 
+// orgs are the providers a room is for.
+func (c *Client) orgs(o RoomOptions) []mimi.Domain {
+	if len(o.Orgs) > 0 {
+		return o.Orgs
+	}
+	list := []mimi.Domain{c.domain}
+	for _, u := range o.Members {
+		if !slices.Contains(list, u.Domain()) {
+			list = append(list, u.Domain())
+		}
+	}
+	return list
+}
+
 // prepareRoom makes the room's group and stores it before anybody hears of it.
-func (c *Client) prepareRoom(uri mimi.RoomURI, id, name string) error {
+func (c *Client) prepareRoom(uri mimi.RoomURI, id string, o RoomOptions) error {
+	template, err := policy.Preset(o.Policy, c.domain, c.orgs(o)...)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBadArgument, err)
+	}
 	var hub mls.ExternalSender
 	if err := wire.Unmarshal(c.facts.Load().hubSender, &hub); err != nil {
 		return fmt.Errorf("client: the provider's external sender: %w", err)
 	}
-	extensions, err := policy.GroupExtensions(uri, name, c.user, hub)
+	extensions, err := template.Extensions(uri, o.Name, c.user, hub)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadArgument, err)
 	}

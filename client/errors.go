@@ -33,6 +33,9 @@ var (
 	ErrUnknownMessage = errors.New("client: unknown message")
 	// ErrNotParticipant: the user is not in the room's participant list.
 	ErrNotParticipant = errors.New("client: not in the room")
+	// ErrDenied: the room's policy does not allow it; the text says who may not do
+	// what and why. Nothing was sent.
+	ErrDenied = errors.New("client: not allowed in this room")
 	// ErrRejected: the room's hub refused the operation for good.
 	ErrRejected = errors.New("client: refused by the hub")
 	// ErrSuspicious: the device no longer trusts its copy of the room.

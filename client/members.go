@@ -10,6 +10,7 @@ import (
 
 	"hubbub/client/clientpb"
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 	"hubbub/mls/wire"
 )
@@ -251,7 +252,7 @@ func leavesOf(g *mls.PublicGroup, user mimi.UserURI) (out []mls.LeafIndex) {
 // nor post. Each user has its own result, in the order given; one who is not in
 // the room does not keep the others in it.
 //
-// Errors: [ErrUnknownRoom], [ErrNotMember], [ErrRejected] (no right to),
+// Errors: [ErrUnknownRoom], [ErrNotMember], [ErrDenied], [ErrRejected],
 // [ErrBusy], ctx's; after ctx ended the removal may still happen.
 func (c *Client) RemoveUsers(ctx context.Context, uri mimi.RoomURI, users ...mimi.UserURI) ([]RemoveResult, error) {
 	for _, u := range users {
@@ -266,7 +267,7 @@ func (c *Client) RemoveUsers(ctx context.Context, uri mimi.RoomURI, users ...mim
 	defer unlock()
 	var results []RemoveResult
 	err = c.change(ctx, uri, func(r *room) (commit *mls.PendingCommit, err error) {
-		commit, results, err = removal(r, users)
+		commit, results, err = removal(r, c.user, users)
 		return commit, err
 	})
 	if err != nil {
@@ -276,12 +277,17 @@ func (c *Client) RemoveUsers(ctx context.Context, uri mimi.RoomURI, users ...mim
 }
 
 // removal builds the commit; nil if none of the users is there.
-func removal(r *room, users []mimi.UserURI) (*mls.PendingCommit, []RemoveResult, error) {
+func removal(r *room, self mimi.UserURI, users []mimi.UserURI) (*mls.PendingCommit, []RemoveResult, error) {
 	list, err := r.participants()
 	if err != nil {
 		return nil, nil, err
 	}
+	s, err := r.policyOf()
+	if err != nil {
+		return nil, nil, err
+	}
 	update := &mimi.ParticipantListUpdate{}
+	var changes []policy.Change
 	var removes []mls.Proposal
 	var results []RemoveResult
 	for n, u := range users {
@@ -295,12 +301,15 @@ func removal(r *room, users []mimi.UserURI) (*mls.PendingCommit, []RemoveResult,
 		}
 		results = append(results, RemoveResult{User: u, Removed: true})
 		update.Removed = append(update.Removed, uint32(i))
-		for _, leaf := range leavesOf(r.group.Public(), u) {
-			removes = append(removes, mls.Proposal{Type: mls.ProposalTypeRemove, Remove: &mls.Remove{Removed: leaf}})
-		}
+		out, leaves := r.outOfGroup(u)
+		changes = append(append(changes, policy.RemoveParticipant{User: u}), out...)
+		removes = append(removes, leaves...)
 	}
 	if len(update.Removed) == 0 {
 		return nil, results, nil
+	}
+	if err := denied(s, self, changes...); err != nil {
+		return nil, nil, err
 	}
 	p, err := listUpdate(update)
 	if err != nil {

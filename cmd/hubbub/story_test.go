@@ -267,6 +267,33 @@ func TestTakePart(t *testing.T) {
 		ok("", "room", "create", "Tea", "--as", "dora@b.localhost", "--add", "alice@a.localhost")
 		ok("", "send", "--as", "dora@b.localhost", "the kettle is on")
 	})
+	t.Run("rules", func(t *testing.T) {
+		alice, b := []string{"--as", "alice@a.localhost", "--room", "Board"}, []string{"--as", "bob@b.localhost", "--room", "Board"}
+		ok("", "room", "create", "Board", "--as", "alice@a.localhost", "--policy", "strict", "--add", "bob@b.localhost")
+		refused(exitUsage, "no such preset", "room", "create", "Poem", "--as", "alice@a.localhost", "--policy", "poem")
+		refused(exitDenied, "bob@b.localhost may not add cathy@c.localhost: role ordinary_user lacks canAddParticipant", with(b, "room", "add", "cathy@c.localhost")...)
+		ok("", with(alice, "room", "role", "bob@b.localhost", "group_admin")...)
+		var r roomJSON
+		for range 100 { // b hears of it some milliseconds later
+			if err := json.Unmarshal([]byte(ok("", with(b, "room", "show")...)), &r); err != nil || len(r.Participants) != 2 {
+				t.Fatalf("room show: %+v, %v", r, err)
+			}
+			if r.Participants[1].RoleName == "group_admin" {
+				break
+			}
+		}
+		if r.Participants[0].RoleName != "super_admin" || r.Participants[1].RoleName != "group_admin" {
+			t.Errorf("people and roles: %+v", r.Participants)
+		}
+		ok("", with(b, "room", "add", "cathy@c.localhost")...)
+		ok("", with(b, "room", "rename", "Board")...)
+		ok("", with(b, "room", "ban", "cathy@c.localhost")...)
+		refused(exitFailed, "banned", with(b, "room", "add", "cathy@c.localhost")...)
+		var roles []roleJSON
+		if err := json.Unmarshal([]byte(ok("", with(b, "room", "role")...)), &roles); err != nil || len(roles) != 6 || roles[1].Name != "banned" {
+			t.Errorf("roles: %+v, %v", roles, err)
+		}
+	})
 
 	interrupt()
 	if code := <-ended; code != exitOK {
