@@ -232,6 +232,7 @@ type ReadTx interface {
 	ConsentReader
 	ProfileReader
 	AssetReader
+	ReportReader
 
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
@@ -312,6 +313,7 @@ type Tx interface {
 	ConsentWriter
 	ProfileWriter
 	AssetWriter
+	ReportWriter
 
 	// CreateRoom adds a room with its first projections. ErrExists if known.
 	CreateRoom(r RoomRecord, changes []room.Change, participants []room.Participant, joined []Membership) error
