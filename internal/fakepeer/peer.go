@@ -3,6 +3,7 @@ package fakepeer
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,30 @@ type Config struct {
 	CA     *identity.CA
 	Listen string                 // address; "" = any free one on loopback
 	Peers  map[mimi.Domain]string // where other providers listen
+
+	// Certificate and Roots stand in place of what CA would issue and vouch for.
+	Certificate *tls.Certificate
+	Roots       *x509.CertPool
+	// Anywhere has providers that Peers does not list dialled where their URL says.
+	Anywhere bool
+	// Base is the path below which the endpoints of the peer lie; "" = that of the
+	// providers it stands in for, whose directory others may remember.
+	Base string
+	// Offers are the endpoints in the peer's directory; nil = Offered.
+	Offers []mimi.Endpoint
+}
+
+// identity is with what the peer proves itself, and whom it believes.
+func (cfg *Config) identity() (tls.Certificate, *x509.CertPool, error) {
+	if cfg.Certificate != nil {
+		return *cfg.Certificate, cfg.Roots, nil
+	}
+	pair, err := cfg.CA.IssueTLS(cfg.Domain)
+	if err != nil {
+		return tls.Certificate{}, nil, err
+	}
+	cert, err := pair.TLS()
+	return cert, cfg.CA.Pool(), err
 }
 
 // Peer is a provider under the control of a test. Safe for concurrent use.
@@ -49,13 +74,15 @@ type Request struct {
 
 // New starts a peer; the caller closes it.
 func New(cfg Config) (*Peer, error) {
-	pair, err := cfg.CA.IssueTLS(cfg.Domain)
+	cert, roots, err := cfg.identity()
 	if err != nil {
 		return nil, err
 	}
-	cert, err := pair.TLS()
-	if err != nil {
-		return nil, err
+	if cfg.Base == "" {
+		cfg.Base = base
+	}
+	if cfg.Offers == nil {
+		cfg.Offers = Offered
 	}
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
@@ -73,7 +100,7 @@ func New(cfg Config) (*Peer, error) {
 	go p.server.ServeTLS(p.ln, "", "")
 	p.client = &http.Transport{
 		Protocols: &h2, DisableCompression: true, DialContext: p.dial,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, RootCAs: cfg.CA.Pool()},
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, RootCAs: roots},
 	}
 	return p, nil
 }
@@ -85,6 +112,9 @@ func (p *Peer) dial(ctx context.Context, network, addr string) (net.Conn, error)
 		return nil, err
 	}
 	to := p.cfg.Peers[mimi.Domain(host)]
+	if to == "" && p.cfg.Anywhere {
+		to = addr
+	}
 	if to == "" {
 		return nil, fmt.Errorf("fakepeer: no address for %s", host)
 	}
@@ -125,17 +155,16 @@ func (p *Peer) Received(e mimi.Endpoint) (list []Request) {
 	return list
 }
 
-// base is the path below which the endpoints of the peer lie: that of the
-// providers it stands in for, whose directory others may remember.
+// base is the path below which our own providers have their endpoints.
 const base = "/v1/"
 
 func (p *Peer) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == mimi.DirectoryPath {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(mimi.NewDirectory("https://"+string(p.cfg.Domain)+base, Offered...))
+		json.NewEncoder(w).Encode(mimi.NewDirectory("https://"+string(p.cfg.Domain)+p.cfg.Base, p.cfg.Offers...))
 		return
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, base), "/")
+	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, p.cfg.Base), "/")
 	req := Request{Endpoint: mimi.Endpoint(name), Path: r.URL.Path, From: r.Header.Get("From"), Header: r.Header.Clone()}
 	p.mu.Lock()
 	defect := p.defects[req.Endpoint]

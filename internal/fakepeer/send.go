@@ -26,6 +26,9 @@ type Outgoing struct {
 	Header   http.Header
 	Body     []byte
 	Stream   io.Reader // in place of Body
+	URL      string    // in place of what To, Endpoint, ID and Query make
+	Host     string    // "" = that of the URL
+	Bare     bool      // without a From of its own; Header may hold any
 }
 
 // Reply is what came back.
@@ -41,7 +44,7 @@ func (p *Peer) Send(ctx context.Context, o Outgoing) (*Reply, error) {
 	if o.Method == "" {
 		o.Method = http.MethodPost
 	}
-	if o.From == "" {
+	if o.From == "" && !o.Bare {
 		o.From = "mimi@" + string(p.cfg.Domain)
 	}
 	var body io.Reader = bytes.NewReader(o.Body)
@@ -52,14 +55,22 @@ func (p *Peer) Send(ctx context.Context, o Outgoing) (*Reply, error) {
 	if o.Query != "" {
 		target += "?" + o.Query
 	}
+	if o.URL != "" {
+		target = o.URL
+	}
 	req, err := http.NewRequestWithContext(ctx, o.Method, target, body)
 	if err != nil {
 		return nil, err
 	}
+	if o.Host != "" {
+		req.Host = o.Host
+	}
 	for k, v := range o.Header {
 		req.Header[k] = v
 	}
-	req.Header.Set("From", o.From)
+	if !o.Bare {
+		req.Header.Set("From", o.From)
+	}
 	res, err := p.client.RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
