@@ -83,6 +83,7 @@ var known = []struct {
 	{client.ErrNotMember, exitDenied, "hubbub room list shows where this device may write; hubbub room join enters with a further device"},
 	{client.ErrBadArgument, exitUsage, ""},
 	{client.ErrUnknownRoom, exitFailed, "hubbub room list shows the chats of this user"},
+	{client.ErrDenied, exitDenied, "hubbub room show tells who has which role, hubbub room role what roles there are"},
 	{client.ErrRejected, exitDenied, "hubbub room show tells who is in the chat and with which role"},
 	{client.ErrSuspicious, exitFailed, "the provider's copy contradicts itself; enrol a fresh device and tell the operator"},
 	{client.ErrBusy, exitFailed, "try again"},

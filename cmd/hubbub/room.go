@@ -13,12 +13,14 @@ import (
 	"hubbub/cmd/hubbub/internal/story"
 	"hubbub/cmd/hubbub/internal/term"
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 )
 
 func (c *cli) roomCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "room", Short: "chats of a user, as the user's own provider holds them"}
 	cmd.AddCommand(c.roomListCmd(), c.roomShowCmd(), c.roomHistoryCmd(), c.roomCreateCmd(),
-		c.roomAddCmd(), c.roomRemoveCmd(), c.roomJoinCmd(), c.roomLeaveCmd(), c.roomVerifyCmd(), c.roomResyncCmd(), c.roomThawCmd())
+		c.roomAddCmd(), c.roomRemoveCmd(), c.roomJoinCmd(), c.roomLeaveCmd(),
+		c.roomBanCmd(), c.roomUnbanCmd(), c.roomKickCmd(), c.roomRoleCmd(), c.roomRenameCmd(), c.roomVerifyCmd(), c.roomResyncCmd(), c.roomThawCmd())
 	return cmd
 }
 
@@ -70,8 +72,9 @@ type roomJSON struct {
 }
 
 type participant struct {
-	User mimi.UserURI `json:"user"`
-	Role uint32       `json:"role"`
+	User     mimi.UserURI `json:"user"`
+	Role     uint32       `json:"role"`
+	RoleName string       `json:"role_name,omitempty"` // in room show, from a device in the group
 }
 
 func toJSON(r client.RoomInfo) roomJSON {
@@ -79,7 +82,7 @@ func toJSON(r client.RoomInfo) roomJSON {
 		StartSeq: r.Start.Seq, Epoch: r.Epoch, Participants: []participant{}, Member: r.Member, Participant: r.Participant,
 		Queued: r.Queued, Frozen: r.Frozen, Suspicious: r.Suspicious, Missed: r.Missed}
 	for _, p := range r.Participants {
-		out.Participants = append(out.Participants, participant{p.User, p.Role})
+		out.Participants = append(out.Participants, participant{User: p.User, Role: p.Role})
 	}
 	if !r.AsOf.IsZero() {
 		out.AsOfMS = r.AsOf.UnixMilli()
@@ -149,9 +152,13 @@ func (c *cli) roomShowCmd() *cobra.Command {
 			if r.Participant && r.AsOf.IsZero() {
 				d, _ = cl.Delivery(ctx, r.Room, 0) // what is not known is left out
 			}
+			roles := roleNames(cl, r)
 			if c.wantJSON() {
 				out := toJSON(r)
 				out.Providers = providersJSON(d)
+				for i := range out.Participants {
+					out.Participants[i].RoleName = roles[out.Participants[i].Role]
+				}
 				return term.JSON(c.out, out)
 			}
 			fmt.Fprintf(c.out, "%s\n  %s\n  hub %s, position %s, epoch %d, %s\n", term.Printable(roomName(r)),
@@ -164,7 +171,7 @@ func (c *cli) roomShowCmd() *cobra.Command {
 			}
 			var rows [][]string
 			for _, p := range r.Participants {
-				rows = append(rows, []string{p.User.Handle(), fmt.Sprint(p.Role)})
+				rows = append(rows, []string{p.User.Handle(), term.Printable(roleName(roles, p.Role))})
 			}
 			if err := term.Table(c.out, "  ", []string{"PERSON", "ROLE"}, rows); err != nil {
 				return err
@@ -208,10 +215,13 @@ func (c *cli) roomHistoryCmd() *cobra.Command {
 
 func (c *cli) roomCreateCmd() *cobra.Command {
 	w := &whoami{}
-	var add []string
+	var add, orgs []string
+	var rules string
 	cmd := &cobra.Command{Use: "create NAME", Short: "create a chat, hosted by the user's own provider", Args: cobra.ExactArgs(1)}
 	w.flags(cmd, false)
 	cmd.Flags().StringSliceVar(&add, "add", nil, "people to add, such as alice@a.localhost")
+	cmd.Flags().StringVar(&rules, "policy", "", "its rules: "+strings.Join(policy.Presets(), ", "))
+	cmd.Flags().StringSliceVar(&orgs, "org", nil, "for multi-org: the providers it is for, the own one first")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := withTimeout(cmd.Context())
 		defer cancel()
@@ -222,12 +232,20 @@ func (c *cli) roomCreateCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		var domains []mimi.Domain
+		for _, o := range orgs {
+			d, err := mimi.ParseDomain(o)
+			if err != nil {
+				return fail(exitUsage, "hubbub room create --policy multi-org --org a.localhost,b.localhost Lunch", "--org %q: %v", o, err)
+			}
+			domains = append(domains, d)
+		}
 		cl, err := c.open(ctx, w)
 		if err != nil {
 			return err
 		}
 		defer cl.Close()
-		room, added, err := cl.CreateRoom(ctx, client.RoomOptions{Name: args[0], Members: members})
+		room, added, err := cl.CreateRoom(ctx, client.RoomOptions{Name: args[0], Members: members, Policy: rules, Orgs: domains})
 		if err != nil {
 			return err
 		}
