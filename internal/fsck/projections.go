@@ -187,7 +187,11 @@ func (c *check) client(tx store.ReadTx, cl *store.Client) error {
 		return err
 	}
 	for i := range subs {
-		if err := c.submission(tx, &subs[i]); err != nil {
+		whole, err := tx.Submission(cl.URI, subs[i].Txn)
+		if err != nil {
+			return err
+		}
+		if err := c.submission(tx, whole); err != nil {
 			return err
 		}
 	}

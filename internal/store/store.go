@@ -28,8 +28,9 @@ var (
 	// ErrExists: a row with that key is already there; nothing was written.
 	ErrExists = errors.New("store: already exists")
 	// ErrConflict: the room's head is not where the writer believed it was
-	// (compare-and-swap on Seq and Hash). The caller reloads the room.
-	ErrConflict = errors.New("store: room head moved")
+	// (compare-and-swap on Seq and Hash), or the room is not in the state the
+	// verb is for. The caller reloads the room.
+	ErrConflict = errors.New("store: room is not as expected")
 	// ErrUnknownOutcome: the commit itself failed. The effects may or may not
 	// be durable; the caller must forget its memory state and reload.
 	ErrUnknownOutcome = errors.New("store: outcome of commit unknown")
@@ -43,8 +44,9 @@ var (
 	ErrFailed = errors.New("store: failed, restart needed")
 	// ErrLocked: another process has the database open.
 	ErrLocked = errors.New("store: in use by another process")
-	// ErrSchema: the database was written by a newer version of this program.
-	ErrSchema = errors.New("store: schema is too new")
+	// ErrSchema: the database was written by another version of this program,
+	// one that is newer or whose schema was never released.
+	ErrSchema = errors.New("store: made by another version of this program")
 )
 
 // Store is a provider's database. It is safe for concurrent use.
@@ -82,6 +84,9 @@ type RoomRecord struct {
 	Epoch         uint64
 	State         []byte // encoding of room.State; rewritten by handshakes only
 	Frozen        string // reason why nothing more is accepted; "" = not frozen
+	// Former is the name the room had until SetAside; "" = it was not set aside.
+	// Its hashes continue those of that name.
+	Former mimi.RoomURI
 }
 
 // Entry is one entry of a room log.
@@ -238,10 +243,10 @@ type ReadTx interface {
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
 	// HasRoom says whether there is such a room.
 	HasRoom(uri mimi.RoomURI) (bool, error)
-	// Rooms lists all rooms, by URI.
+	// Rooms lists all rooms, by URI, those set aside included.
 	Rooms() ([]RoomRecord, error)
 	// RoomsOfUser lists the rooms in whose participant list the user is or
-	// once was, by URI.
+	// once was, by URI; none that was set aside.
 	RoomsOfUser(user mimi.UserURI) ([]RoomRecord, error)
 	// Entries returns entries with Seq > after in order: at most limit of
 	// them and, beyond the first, at most maxBytes of bodies.
@@ -253,14 +258,16 @@ type ReadTx interface {
 	// History returns the membership history with Seq >= from, in order.
 	History(uri mimi.RoomURI, from uint64) ([]room.Change, error)
 
-	// Memberships lists all spans of a client (all rooms), oldest first.
+	// Memberships lists all spans of a client (all rooms but those set aside),
+	// oldest first.
 	Memberships(client mimi.ClientURI) ([]Membership, error)
 	// MembershipsIn is Memberships in one room.
 	MembershipsIn(client mimi.ClientURI, uri mimi.RoomURI) ([]Membership, error)
 	// RoomMemberships lists the spans of a room's local clients.
 	RoomMemberships(uri mimi.RoomURI) ([]Membership, error)
 
-	// Fanouts lists all (room, follower) pairs of rooms we host.
+	// Fanouts lists all (room, follower) pairs of rooms we host, but for those
+	// set aside.
 	Fanouts() ([]FanoutState, error)
 	// Fanout returns one of them.
 	Fanout(uri mimi.RoomURI, peer mimi.Domain) (*FanoutState, error)
@@ -268,7 +275,8 @@ type ReadTx interface {
 	OutWelcomes(uri mimi.RoomURI, peer mimi.Domain, after uint64) ([]OutWelcome, error)
 	// OutWelcome returns one, for the snapshot endpoint.
 	OutWelcome(uri mimi.RoomURI, peer mimi.Domain, seq uint64) (*OutWelcome, error)
-	// InWelcomes lists the Welcomes waiting for a client, in arrival order.
+	// InWelcomes lists the Welcomes waiting for a client, in arrival order; none
+	// of rooms set aside.
 	InWelcomes(client mimi.ClientURI) ([]InWelcome, error)
 
 	// QueuedSubmissions lists what is still to be sent (Queued, Accepted == 0)
@@ -276,7 +284,8 @@ type ReadTx interface {
 	QueuedSubmissions(afterID uint64, limit int) ([]Submission, error)
 	// QueuedOf is QueuedSubmissions for one client and one hub.
 	QueuedOf(client mimi.ClientURI, hub mimi.Domain, afterID uint64, limit int) ([]Submission, error)
-	// Submissions lists a client's submissions with Rev > afterRev, by Rev.
+	// Submissions lists a client's submissions with Rev > afterRev, by Rev,
+	// without their bodies.
 	Submissions(client mimi.ClientURI, afterRev uint64) ([]Submission, error)
 	// Submission finds one by the client's own id.
 	Submission(client mimi.ClientURI, txn string) (*Submission, error)
@@ -329,8 +338,16 @@ type Tx interface {
 	AppendAll(list []Append) error
 	// PutState rewrites State without an entry (a changed cache, never Head).
 	PutState(uri mimi.RoomURI, state []byte) error
-	// Freeze stops a room for the reason given; "" thaws it.
+	// Freeze stops a room for the reason given; "" thaws it. ErrConflict if it
+	// was set aside: that is never thawed.
 	Freeze(uri mimi.RoomURI, reason string) error
+	// SetAside gives a frozen room another name, under which all that is stored
+	// of it stays as evidence, and frozen, while the old name is free for a fresh
+	// copy. Submissions keep the old name. No client and no user has the room in
+	// its lists any more; whoever asks by its new name finds it. ErrConflict if
+	// the room is not frozen or was set aside before, ErrExists if the new name
+	// is taken.
+	SetAside(uri, as mimi.RoomURI) error
 
 	// Ack records that a client has everything up to seq in a room, and drops
 	// the Welcomes with Seq <= seq. Going backwards is ignored, and so is what

@@ -64,7 +64,7 @@ func scanSpan(row row) (m store.Membership, err error) {
 }
 
 func (t *readTx) Memberships(client mimi.ClientURI) ([]store.Membership, error) {
-	return list(t.s, scanSpan, selectSpan+"WHERE m.client = $1 ORDER BY m.id", string(client))
+	return list(t.s, scanSpan, selectSpan+"WHERE m.client = $1 AND r.former = '' ORDER BY m.id", string(client))
 }
 
 func (t *readTx) MembershipsIn(client mimi.ClientURI, uri mimi.RoomURI) ([]store.Membership, error) {

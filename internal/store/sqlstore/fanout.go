@@ -16,7 +16,7 @@ func scanFanout(row row) (f store.FanoutState, err error) {
 }
 
 func (t *readTx) Fanouts() ([]store.FanoutState, error) {
-	return list(t.s, scanFanout, selectFanout+"ORDER BY r.uri, f.peer")
+	return list(t.s, scanFanout, selectFanout+"WHERE r.former = '' ORDER BY r.uri, f.peer")
 }
 
 func (t *readTx) Fanout(uri mimi.RoomURI, peer mimi.Domain) (*store.FanoutState, error) {
@@ -104,7 +104,7 @@ func (t *readTx) InWelcomes(client mimi.ClientURI) ([]store.InWelcome, error) {
 		err = row.Scan(&w.Client, &w.Room, &w.Seq, &w.Body)
 		return w, err
 	}, `SELECT w.client, r.uri, w.seq, w.body FROM in_welcomes w JOIN rooms r ON r.id = w.room
-		WHERE w.client = $1 ORDER BY w.id`, string(client))
+		WHERE w.client = $1 AND r.former = '' ORDER BY w.id`, string(client))
 }
 
 func (t *tx) PutInWelcome(w store.InWelcome) error {

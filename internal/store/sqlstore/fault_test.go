@@ -327,6 +327,29 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
+// A step of the schema was edited before a release: its number tells nothing.
+func TestOtherSchema(t *testing.T) {
+	dir := t.TempDir()
+	s, err := sqlstore.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "hubbub.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("PRAGMA user_version = 0"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if _, err = sqlstore.Open(dir); !errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), "empty data directory") {
+		t.Fatalf("error = %v, want ErrSchema", err)
+	}
+}
+
 // The write-ahead log is moved to the database file as it grows.
 func TestLogStaysShort(t *testing.T) {
 	dir := t.TempDir()

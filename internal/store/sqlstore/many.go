@@ -220,6 +220,7 @@ func (t *tx) settle(list []store.Append) error {
 				return err
 			}
 			args = append(args, q.id, ordinal(e.Seq), ordinal(e.Timestamp), rev)
+			t.store.news.note(q.client, q.id, rev)
 			t.w.pending.settle(e.MessageHash, q.id)
 		}
 	}
@@ -304,6 +305,7 @@ func (t *tx) insertSubmissions(list []store.Submission) (inserted int, err error
 	if err == nil && inserted == len(list) {
 		for i := range list {
 			t.w.pending.add(&list[i])
+			t.store.news.note(list[i].Client, int64(list[i].ID), int64(list[i].Rev))
 		}
 	}
 	return inserted, err

@@ -19,8 +19,9 @@ type pending struct {
 
 // queued is one submission; the room is part of what names its message.
 type queued struct {
-	id   int64
-	room mimi.RoomURI
+	id     int64
+	client mimi.ClientURI
+	room   mimi.RoomURI
 }
 
 type pendingKey struct {
@@ -28,20 +29,26 @@ type pendingKey struct {
 	id   int64
 }
 
-func (p *pending) load(s *session) error {
+// load reads what is stored, and tells the news of it.
+func (p *pending) load(s *session, n *news) error {
 	p.rows = make(map[[32]byte][]queued)
 	return s.each(func(row row) (bool, error) {
 		var q queued
 		var h hash
-		err := row.Scan(&q.id, &q.room, &h)
-		p.rows[h] = append(p.rows[h], q)
+		var state store.SubmissionState
+		var rev int64
+		err := row.Scan(&q.id, &q.client, &q.room, &h, &state, &rev)
+		if state == store.Queued {
+			p.rows[h] = append(p.rows[h], q)
+		}
+		n.note(q.client, q.id, rev)
 		return true, err
-	}, "SELECT id, room, message_hash FROM submissions WHERE state = 1 ORDER BY id")
+	}, "SELECT id, client, room, message_hash, state, rev FROM submissions ORDER BY rev")
 }
 
 func (p *pending) add(s *store.Submission) {
 	if s.State == store.Queued {
-		p.rows[s.MessageHash] = append(p.rows[s.MessageHash], queued{int64(s.ID), s.Room})
+		p.rows[s.MessageHash] = append(p.rows[s.MessageHash], queued{int64(s.ID), s.Client, s.Room})
 		p.added = append(p.added, pendingKey{s.MessageHash, int64(s.ID)})
 	}
 }

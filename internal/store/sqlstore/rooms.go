@@ -10,11 +10,11 @@ import (
 )
 
 const selectRoom = `SELECT r.uri, r.hub, r.head_seq, r.head_hash, r.start_seq, r.start_hash,
-	r.last_timestamp, r.epoch, r.frozen, s.state FROM rooms r JOIN room_states s ON s.room = r.id `
+	r.last_timestamp, r.epoch, r.frozen, r.former, s.state FROM rooms r JOIN room_states s ON s.room = r.id `
 
 func scanRoom(row row) (r store.RoomRecord, err error) {
 	err = row.Scan(&r.URI, &r.Hub, &r.Head.Seq, (*hash)(&r.Head.Hash), &r.Start.Seq, (*hash)(&r.Start.Hash),
-		&r.LastTimestamp, (*word)(&r.Epoch), &r.Frozen, &r.State)
+		&r.LastTimestamp, (*word)(&r.Epoch), &r.Frozen, &r.Former, &r.State)
 	return r, err
 }
 
@@ -40,7 +40,7 @@ func (t *readTx) Rooms() ([]store.RoomRecord, error) {
 
 func (t *readTx) RoomsOfUser(user mimi.UserURI) ([]store.RoomRecord, error) {
 	return list(t.s, scanRoom, selectRoom+
-		"JOIN participants p ON p.room = r.id WHERE p.user_uri = $1 ORDER BY r.uri", string(user))
+		"JOIN participants p ON p.room = r.id WHERE p.user_uri = $1 AND r.former = '' ORDER BY r.uri", string(user))
 }
 
 func (t *readTx) Participants(uri mimi.RoomURI) ([]room.Participant, error) {
@@ -72,7 +72,7 @@ func (t *tx) CreateRoom(r store.RoomRecord, changes []room.Change, participants 
 	}
 	var id int64
 	err := t.writeOne([]any{&id}, `INSERT INTO rooms (uri, hub, head_seq, head_hash, start_seq, start_hash,
-		last_timestamp, epoch, frozen, indexed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		last_timestamp, epoch, frozen, former, indexed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10)
 		ON CONFLICT (uri) DO NOTHING RETURNING id`,
 		string(r.URI), string(r.Hub), ordinal(r.Head.Seq), r.Head.Hash[:], ordinal(r.Start.Seq), r.Start.Hash[:],
 		ordinal(r.LastTimestamp), int64(r.Epoch), r.Frozen, ordinal(r.Start.Seq))
@@ -208,6 +208,9 @@ func (t *tx) Freeze(uri mimi.RoomURI, reason string) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.write("UPDATE rooms SET frozen = $1 WHERE id = $2", reason, id)
+	n, err := t.write("UPDATE rooms SET frozen = $1 WHERE id = $2 AND (former = '' OR $1 <> '')", reason, id)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("thaw %s, which was set aside: %w", uri, store.ErrConflict)
+	}
 	return err
 }

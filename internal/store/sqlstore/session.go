@@ -24,6 +24,9 @@ type session struct {
 	conn  driver.Conn
 	stmts map[string]*statement
 	args  []driver.NamedValue // of the statement that begins; used again
+	// looked: the snapshot of the transaction is settled; a transaction sees
+	// what is there when it first looks.
+	looked bool
 }
 
 // statement is a prepared query.
@@ -149,7 +152,7 @@ func (s *session) each(fn func(row) (bool, error), query string, args ...any) (e
 	if err != nil {
 		return err
 	}
-	stmt.busy = true
+	s.looked, stmt.busy = true, true
 	defer func() {
 		stmt.busy = false
 		clear(stmt.row)
@@ -207,7 +210,8 @@ func (s *session) view(st *Store, fn func(store.ReadTx) error) (err error) {
 	if _, err := s.exec(beginRead); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	tx := &readTx{s: s, store: st}
+	s.looked = false
+	tx := &readTx{s: s, store: st, moved: st.moved.Load()}
 	defer func() {
 		tx.s = nil
 		if _, end := s.exec(rollback); end != nil && err == nil {

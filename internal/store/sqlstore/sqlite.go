@@ -35,7 +35,10 @@ var (
 		"temp_store = MEMORY",
 	}
 	writerPragmas = append([]string{"journal_mode = WAL", "cache_size = -32768"}, commonPragmas...)
-	readerPragmas = append([]string{"query_only = ON"}, commonPragmas...)
+	// Readers lose their cache with every commit, and the driver gives more than
+	// some 400 pages freed at once back to the system, to fault them in again: so
+	// the caches of all readers together are smaller than that.
+	readerPragmas = append([]string{"query_only = ON", "cache_size = 96"}, commonPragmas...)
 )
 
 // Statements that open and end transactions.

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"hubbub/internal/failpoint"
 	"hubbub/internal/store"
@@ -40,7 +41,12 @@ type Store struct {
 	idle   chan *session // readers not in use
 
 	rooms sync.Map // mimi.RoomURI -> int64; only rooms known to be committed
-	tails tails    // what the index of messages lacks
+	// moved counts the commits that took a name from a room; aside.go.
+	moved   atomic.Int64
+	roomsMu sync.Mutex // held while rooms or moved change
+
+	tails tails // what the index of messages lacks
+	news  news  // what has changed of submissions
 
 	mu     sync.RWMutex // held for reading by running calls
 	closed bool

@@ -42,6 +42,12 @@ func BenchmarkPosts(b *testing.B) {
 	}
 }
 
+func BenchmarkWakes(b *testing.B) {
+	for _, kept := range []int{0, 512, 4096} {
+		b.Run(fmt.Sprintf("together=16/kept=%d", kept), func(b *testing.B) { storetest.BenchmarkWakes(b, open, 16, kept) })
+	}
+}
+
 func BenchmarkRooms(b *testing.B) {
 	for _, together := range []int{1, 4} {
 		b.Run(fmt.Sprintf("rooms=50/together=%d", together), func(b *testing.B) { storetest.BenchmarkRooms(b, open, 50, together) })

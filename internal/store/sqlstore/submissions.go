@@ -30,11 +30,6 @@ func (t *readTx) QueuedOf(client mimi.ClientURI, hub mimi.Domain, afterID uint64
 		ordinal(afterID), string(client), string(hub), max(limit, 0))
 }
 
-func (t *readTx) Submissions(client mimi.ClientURI, afterRev uint64) ([]store.Submission, error) {
-	return list(t.s, scanSubmission, selectSubmission+
-		"WHERE client = $1 AND rev > $2 ORDER BY rev", string(client), ordinal(afterRev))
-}
-
 func (t *readTx) Submission(client mimi.ClientURI, txn string) (*store.Submission, error) {
 	all, err := list(t.s, scanSubmission, selectSubmission+"WHERE client = $1 AND txn = $2", string(client), txn)
 	if err != nil {
@@ -93,11 +88,15 @@ func (t *tx) PutSubmission(s store.Submission) error {
 	if s.State != store.Queued {
 		t.w.pending.settle(s.MessageHash, int64(s.ID))
 	}
-	n, err := t.write(`UPDATE submissions SET state = $1, accepted = $2, seq = $3, reason = $4, detail = $5,
-		epoch = $6, attempts = $7, last_error = $8, rev = $9 WHERE id = $10 AND state = 1`,
+	var client mimi.ClientURI
+	err = t.writeOne([]any{&client}, `UPDATE submissions SET state = $1, accepted = $2, seq = $3, reason = $4, detail = $5,
+		epoch = $6, attempts = $7, last_error = $8, rev = $9 WHERE id = $10 AND state = 1 RETURNING client`,
 		int64(s.State), ordinal(s.Accepted), ordinal(s.Seq), s.Reason, s.Detail,
 		int64(s.Epoch), s.Attempts, s.LastError, rev, ordinal(s.ID))
-	if err != nil || n > 0 {
+	if err == nil {
+		t.store.news.note(client, int64(s.ID), rev)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	var id int64

@@ -17,6 +17,8 @@ type readTx struct {
 	// others only after its commit; nil in a snapshot.
 	created map[mimi.RoomURI]int64 // by this call
 	found   map[mimi.RoomURI]int64 // by earlier calls of the same batch
+
+	moved int64 // Store.moved before the snapshot
 }
 
 // tx implements store.Tx.
@@ -73,6 +75,7 @@ func (t *tx) write(query string, args ...any) (int64, error) {
 		return 0, err
 	}
 	n, err := t.s.exec(query, args...)
+	t.w.rows += n
 	return n, t.note(err)
 }
 
@@ -114,23 +117,25 @@ func (t *tx) note(err error) error {
 // roomID finds the number under which tables know a room; store.ErrNotFound
 // if there is no such room.
 func (t *readTx) roomID(uri mimi.RoomURI) (int64, error) {
-	if id, ok := t.created[uri]; ok {
+	id, known := t.created[uri]
+	if !known {
+		id, known = t.found[uri]
+	}
+	switch cached, ok := t.store.rooms.Load(uri); {
+	case known && id == setAside:
+		return 0, fmt.Errorf("room %s: %w", uri, store.ErrNotFound)
+	case known:
 		return id, nil
+	case ok:
+		return cached.(int64), nil
 	}
-	if id, ok := t.found[uri]; ok {
-		return id, nil
-	}
-	if id, ok := t.store.rooms.Load(uri); ok {
-		return id.(int64), nil
-	}
-	var id int64
 	if err := t.s.one([]any{&id}, "SELECT id FROM rooms WHERE uri = $1", string(uri)); err != nil {
 		return 0, fmt.Errorf("room %s: %w", uri, err)
 	}
 	if t.found != nil {
 		t.found[uri] = id
 	} else {
-		t.store.rooms.Store(uri, id)
+		t.store.remember(uri, id, t.moved)
 	}
 	return id, nil
 }

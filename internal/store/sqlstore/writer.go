@@ -21,9 +21,10 @@ const (
 
 	// Once so many pages wait in the write-ahead log they are moved to the
 	// database file. Looking costs a statement, so it is done once in so many
-	// calls and not after each commit.
+	// calls or rows and not after each commit.
 	checkpointFrames = 2000
 	checkpointCalls  = 32
+	checkpointRows   = 512
 	// A log file larger than this is cut back to nothing after a checkpoint.
 	maxLogBytes = 64 << 20
 )
@@ -57,6 +58,7 @@ type writer struct {
 	due     map[int64]bool // rooms whose tail is long
 	touched map[int64]bool // rooms of which the memory is ahead of what is committed
 	calls   int            // since the last look at the write-ahead log
+	rows    int64          // changed since then
 	failure error          // why nothing more is written; nil = all is well
 }
 
@@ -66,7 +68,7 @@ func startWriter(st *Store, s *session) (*writer, error) {
 	if err := checkpoint(s, truncate); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(w.ids.load(s), w.pending.load(s)); err != nil {
+	if err := errors.Join(w.ids.load(s), w.pending.load(s, &st.news)); err != nil {
 		return nil, err
 	}
 	go w.run()
@@ -194,9 +196,7 @@ func (w *writer) commit(batch []*request) {
 		failAll(batch, err)
 		return
 	}
-	for uri, id := range found {
-		w.store.rooms.Store(uri, id)
-	}
+	w.store.learn(found)
 }
 
 func (w *writer) begin() error {
@@ -319,10 +319,10 @@ func (w *writer) maintain(calls int) {
 		w.failure = fmt.Errorf("%w: %w", store.ErrFailed, err)
 		return
 	}
-	if w.calls += calls; w.calls < checkpointCalls {
+	if w.calls += calls; w.calls < checkpointCalls && w.rows < checkpointRows {
 		return
 	}
-	w.calls = 0
+	w.calls, w.rows = 0, 0
 	wal, err := walCheckpoint(w.s, framesPending)
 	if err == nil && wal.frames-wal.done >= checkpointFrames {
 		err = w.checkpoint()

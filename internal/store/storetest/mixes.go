@@ -134,3 +134,50 @@ func BenchmarkRooms(b *testing.B, open Opener, rooms, together int) {
 		}
 	})
 }
+
+// BenchmarkWakes measures the provider of a sender whose stream looks for news
+// after each commit, while so many of its submissions wait to be acknowledged.
+func BenchmarkWakes(b *testing.B, open Opener, together, kept int) {
+	s, err := open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	l := newLog("mimi://a.localhost/r/bench")
+	must(b, l.create(s))
+	ctx := context.Background()
+	var rev uint64
+	var waiting []string
+	wake := func() {
+		must(b, s.View(ctx, func(tx store.ReadTx) error {
+			if _, err := tx.Entries(l.uri, l.head.Seq-min(l.head.Seq, uint64(together)), together, 1<<20); err != nil {
+				return err
+			}
+			list, err := tx.Submissions(phone, rev)
+			for i := range list {
+				rev = max(rev, list[i].Rev)
+			}
+			return err
+		}))
+	}
+	post := func(n int) {
+		list := l.batch(n)
+		subs, txns := submissionsFor(list)
+		must(b, s.Update(ctx, func(tx store.Tx) error { _, err := tx.EnqueueAll(subs); return err }))
+		wake()
+		must(b, s.Update(ctx, func(tx store.Tx) error { return tx.AppendAll(list) }))
+		wake()
+		if waiting = append(waiting, txns...); len(waiting) > kept {
+			must(b, s.Update(ctx, func(tx store.Tx) error { return tx.DeleteSubmissions(phone, waiting[:n]) }))
+			waiting = waiting[n:]
+		}
+	}
+	for range kept / 64 {
+		post(64)
+	}
+	measure(b, func() {
+		for left := b.N; left > 0; left -= min(left, together) {
+			post(min(left, together))
+		}
+	})
+}

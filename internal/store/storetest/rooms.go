@@ -15,6 +15,9 @@ var roomChecks = []check{
 	{"RoomUnknown", testRoomUnknown},
 	{"RoomsByURI", testRooms},
 	{"RoomStateAndFreeze", testState},
+	{"SetAside", testSetAside},
+	{"SetAsideAtOnce", testSetAsideAtOnce},
+	{"SetAsideRefused", testSetAsideRefused},
 	{"Participants", testParticipants},
 	{"RoomsOfUser", testRoomsOfUser},
 	{"History", testHistory},
@@ -72,6 +75,7 @@ func testRoomUnknown(f *suite) {
 	for name, fn := range map[string]func(store.Tx) error{
 		"Append":            func(tx store.Tx) error { return tx.Append(newLog(attic).next(5)) },
 		"PutState":          func(tx store.Tx) error { return tx.PutState(attic, nil) },
+		"SetAside":          func(tx store.Tx) error { return tx.SetAside(attic, lobby) },
 		"Freeze":            func(tx store.Tx) error { return tx.Freeze(attic, "x") },
 		"Ack":               func(tx store.Tx) error { return tx.Ack(phone, attic, 1) },
 		"PutInWelcome":      func(tx store.Tx) error { return tx.PutInWelcome(store.InWelcome{Client: phone, Room: attic}) },

@@ -20,6 +20,7 @@ var submissionChecks = []check{
 	{"PutSubmission", testPutSubmission},
 	{"FinalStatesStay", testFinal},
 	{"SubmissionsByRev", testRev},
+	{"SubmissionRevMany", testRevMany},
 	{"AppendSettles", testSettle},
 	{"DeleteSubmission", testDeleteSubmission},
 }
@@ -215,6 +216,66 @@ func testRev(f *suite) {
 	f.equal("after a change", []string{"t2", "t1"}, list(0))
 	f.equal("news", []string{"t1"}, list(second.Rev))
 	f.equal("nothing beyond", []string(nil), list(math.MaxUint64))
+}
+
+// Whoever follows a client's submissions sees each change, however many there
+// are and whatever was undone, after a restart too.
+func testRevMany(f *suite) {
+	l := f.newLog(lobby)
+	var cursor uint64
+	states := map[string]store.SubmissionState{}
+	news := func() {
+		f.Helper()
+		for _, s := range get(f, func(tx store.ReadTx) ([]store.Submission, error) { return tx.Submissions(phone, cursor) }) {
+			if s.Rev <= cursor || s.Client != phone || s.Body != nil {
+				f.Fatalf("after %d: %+v", cursor, s)
+			}
+			cursor, states[s.Txn] = s.Rev, s.State
+		}
+	}
+	const rounds, together = 50, 100
+	for round := range rounds {
+		entries := l.batch(together)
+		subs, txns := submissionsFor(entries)
+		for i := range subs {
+			subs[i].Hub = lobby.Domain()
+		}
+		f.update(func(tx store.Tx) error { _, err := tx.EnqueueAll(subs); return err })
+		if round%3 != 2 { // or the cursor falls behind
+			news()
+		}
+		undone := f.s.Update(context.Background(), func(tx store.Tx) error { return errors.Join(tx.AppendAll(entries), errTest) })
+		if !errors.Is(undone, errTest) {
+			f.Fatal(undone)
+		}
+		f.enqueue(submission(laptop, fmt.Sprint(round)))
+		f.update(func(tx store.Tx) error { return tx.AppendAll(entries) })
+		if round%3 != 2 {
+			news()
+		}
+		if round%6 == 0 {
+			f.update(func(tx store.Tx) error { return tx.DeleteSubmissions(phone, txns) })
+		}
+		if round == 30 {
+			f.reopen()
+		}
+	}
+	news()
+	if len(states) != rounds*together {
+		f.Errorf("saw %d of %d", len(states), rounds*together)
+	}
+	for txn, state := range states {
+		if state != store.Posted {
+			f.Fatalf("%s was last seen as %d", txn, state)
+		}
+	}
+	cursor = 0
+	all := len(states)
+	clear(states)
+	news()
+	if deleted := 9 * together; len(states) != all-deleted {
+		f.Errorf("all that is stored: %d, want %d", len(states), all-deleted)
+	}
 }
 
 func testSettle(f *suite) {

@@ -17,7 +17,8 @@ CREATE TABLE rooms (
     indexed        INTEGER NOT NULL, -- entries up to here are in messages
     last_timestamp INTEGER NOT NULL,
     epoch          INTEGER NOT NULL,
-    frozen         TEXT    NOT NULL
+    frozen         TEXT    NOT NULL,
+    former         TEXT    NOT NULL  -- the name it had before it was set aside; '' = it was not
 ) STRICT;
 
 CREATE TABLE room_states (
@@ -120,7 +121,6 @@ CREATE TABLE submissions (
     room         TEXT    NOT NULL,
     hub          TEXT    NOT NULL,
     kind         INTEGER NOT NULL,
-    body         BLOB    NOT NULL,
     message_hash BLOB    NOT NULL,
     state        INTEGER NOT NULL,
     enqueued_at  INTEGER NOT NULL,
@@ -132,6 +132,7 @@ CREATE TABLE submissions (
     attempts     INTEGER NOT NULL,
     last_error   TEXT    NOT NULL,
     rev          INTEGER NOT NULL,
+    body         BLOB    NOT NULL, -- last: what is long is in nobody's way
     UNIQUE (client, txn)
 ) STRICT;
 CREATE INDEX submissions_unsent ON submissions (id) WHERE state = 1 AND accepted = 0;
