@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"hubbub/internal/publicnet"
 	"hubbub/mimi"
 )
 
@@ -95,10 +94,7 @@ func (c *Client) dialer(domain mimi.Domain) dialFunc {
 			return d.DialContext(ctx, network, fixed)
 		}
 	}
-	d := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		return checkPublic(address)
-	}}
-	return d.DialContext
+	return publicnet.Dialer(dialTimeout).DialContext
 }
 
 // maxDials is how many connections one request may open. net/http repeats a request
@@ -121,40 +117,4 @@ func limited(dial dialFunc) dialFunc {
 		}
 		return dial(ctx, network, addr)
 	}
-}
-
-// special lists ranges that are not public although netip has no word for them.
-var special = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"),
-	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("100::/64"),
-	netip.MustParsePrefix("2001::/23"),
-	netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"),
-}
-
-// checkPublic judges a resolved address, after DNS has had its say.
-func checkPublic(address string) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("federation: not an address: %w", err)
-	}
-	ip := ap.Addr().Unmap()
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
-		return fmt.Errorf("federation: %s is not a public address", ip)
-	}
-	for _, p := range special {
-		if p.Contains(ip) {
-			return fmt.Errorf("federation: %s is not a public address", ip)
-		}
-	}
-	return nil
 }
