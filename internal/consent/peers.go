@@ -33,7 +33,7 @@ func (s *Service) RequestConsent(ctx context.Context, peer mimi.Domain, body []b
 	}
 	scope := store.ConsentScope{Requester: e.Requester, Target: e.Target, Room: e.Room}
 	return s.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
-		if ok, err := s.reached(tx, e.Target); err != nil || !ok {
+		if ok, err := s.reached(tx, e.Target, e); err != nil || !ok {
 			return err
 		}
 		if e.Operation == mimi.ConsentRequest {
@@ -72,7 +72,7 @@ func (s *Service) UpdateConsent(ctx context.Context, peer mimi.Domain, body []by
 	brought := s.usable(e)
 	scope := store.ConsentScope{Requester: e.Requester, Target: e.Target, Room: e.Room}
 	return s.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
-		if ok, err := s.reached(tx, e.Requester); err != nil || !ok {
+		if ok, err := s.reached(tx, e.Requester, e); err != nil || !ok {
 			return err
 		}
 		list, err := tx.Consents(e.Requester, e.Target)
@@ -124,14 +124,22 @@ func foreignUser() error {
 }
 
 // reached says whether a user of ours is there. If not, the answer is that of
-// success, unless this provider tells who its users are (CON-5).
-func (s *Service) reached(tx store.ReadTx, user mimi.UserURI) (bool, error) {
+// success, unless this provider tells who its users are (CON-5). The line in the
+// audit log, which is written either way, also makes both take a durable commit.
+func (s *Service) reached(tx store.Tx, user mimi.UserURI, e *mimi.ConsentEntry) (bool, error) {
 	ok, err := known(tx, user)
-	if err == nil && !ok && !s.cfg.HideUsers {
-		err = unknownUser()
+	if err != nil {
+		return false, err
 	}
-	return ok, err
+	if !ok && !s.cfg.HideUsers {
+		return false, unknownUser()
+	}
+	return ok, tx.Audit(s.cfg.Now(), string(e.Requester), operations[e.Operation], string(e.Target))
 }
+
+// operations are their names in the audit log.
+var operations = map[mimi.ConsentOperation]string{mimi.ConsentCancel: "cancel-consent", mimi.ConsentRequest: "request-consent",
+	mimi.ConsentGrant: "grant-consent", mimi.ConsentRevoke: "revoke-consent"}
 
 // usable are the KeyPackages of a grant that are the target's and could be added.
 func (s *Service) usable(e *mimi.ConsentEntry) (out []store.GrantedPackage) {
