@@ -62,6 +62,7 @@ type Client struct {
 
 	kickOutbox chan struct{} // the sender has something to do
 	kickChores chan struct{} // so have the chores
+	kickExpiry chan struct{} // so has whatever lets messages vanish
 
 	mu         sync.Mutex // guards all below and serialises MLS and the database
 	db         *database
@@ -75,6 +76,8 @@ type Client struct {
 	outbox     outbox
 	answers    []*clientpb.Submission // of the provider, not taken in yet
 	holds      map[mimi.RoomURI]*hold
+	policies   map[mimi.RoomURI]policyAt // as of the present epochs
+	wish       ReceiptSettings
 	offline    error // why the latest stream ended
 	fatal      error // why the device can do nothing more
 }
@@ -90,7 +93,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Client, error) {
 		return nil, err
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for _, part := range []func(context.Context){c.runSync, c.runOutbox, c.runChores} {
+	for _, part := range []func(context.Context){c.runSync, c.runOutbox, c.runChores, c.runExpiry} {
 		c.wg.Go(func() { part(c.ctx) })
 	}
 	return c, nil
@@ -111,7 +114,8 @@ func load(dir string, o *Options) (*Client, error) {
 	c := &Client{lock: lock, events: newBroadcaster(), waiters: map[string]chan outcome{},
 		peers: map[MessageID]*PeerStatus{}, changed: make(chan struct{}), opLocks: map[mimi.RoomURI]chan struct{}{},
 		holds: map[mimi.RoomURI]*hold{}, identities: map[string]mimi.Identity{},
-		kickOutbox: make(chan struct{}, 1), kickChores: make(chan struct{}, 1)}
+		kickOutbox: make(chan struct{}, 1), kickChores: make(chan struct{}, 1),
+		kickExpiry: make(chan struct{}, 1), policies: map[mimi.RoomURI]policyAt{}}
 	if o != nil {
 		c.opts = *o
 	}
@@ -160,7 +164,14 @@ func (c *Client) loadDevice(dir string) (err error) {
 	if c.t, err = newTransport(c.dev.Server, c.dev.ServerName, c.dev.CA, c.dev.Token); err != nil {
 		return err
 	}
-	return c.loadRooms()
+	if err := c.loadRooms(); err != nil {
+		return err
+	}
+	if err := c.loadWish(); err != nil {
+		return err
+	}
+	_, err = c.expireDue()
+	return err
 }
 
 // facts is what the provider says about itself. It is never changed in place.

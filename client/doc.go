@@ -26,7 +26,11 @@
 // reconnects by itself and resumes without a gap. [Client.Events] tells what
 // happens; [Client.Messages] is the device's own copy.
 //
-// What this package leaves to others: the message format beyond plain text
+// Beside text there are replies, edits, deletions, reactions, mentions, topics and
+// messages that expire, see [Draft]; what is said about a message later is part of
+// the [Message], and [MessageUpdated] tells of it.
+//
+// What this package leaves to others: the message format itself
 // (package content), the rules of who may do what (package policy), and
 // showing anything to anybody. It writes no logs.
 //

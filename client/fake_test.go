@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"hubbub/client/clientpb"
 	"hubbub/internal/identity"
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 	"hubbub/mls/wire"
 )
@@ -125,7 +127,11 @@ func (f *fake) room(creator *Client, others ...*Client) mimi.RoomURI {
 		f.ok(err)
 		kp := new(mls.KeyPackage)
 		f.ok(wire.Unmarshal(bodies[0], kp))
-		newcomers = append(newcomers, &newcomer{result: &AddResult{User: c.User()}, packages: []*mls.KeyPackage{kp}})
+		if i := slices.IndexFunc(newcomers, func(n *newcomer) bool { return n.result.User == c.User() }); i >= 0 {
+			newcomers[i].packages = append(newcomers[i].packages, kp)
+			continue
+		}
+		newcomers = append(newcomers, &newcomer{result: &AddResult{User: c.User()}, packages: []*mls.KeyPackage{kp}, role: policy.Member})
 	}
 	var welcome *mls.Welcome
 	f.ok(creator.change(f.t.Context(), uri, func(r *room) (*mls.PendingCommit, error) {

@@ -54,7 +54,7 @@ func compareURIs(a, b mimi.RoomURI) int {
 func (c *Client) localRoom(r *room) (RoomInfo, error) {
 	info := RoomInfo{Room: r.uri, Name: c.nameOf(r), Hub: r.uri.Domain(), Pos: r.pos, Member: r.phase == phaseMember,
 		Participant: r.phase == phaseKnown, Suspicious: r.suspicious, Missed: r.missed}
-	if err := c.db.QueryRow("SELECT COUNT(*) FROM message WHERE room = ? AND mine = 1 AND state IN ('sending', 'queued')", string(r.uri)).
+	if err := c.db.QueryRow("SELECT COUNT(*) FROM message WHERE room = ? AND mine = 1 AND kind <> 4 AND state IN ('sending', 'queued')", string(r.uri)).
 		Scan(&info.Queued); err != nil {
 		return info, fmt.Errorf("reading rooms: %w", err)
 	}

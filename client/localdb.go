@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS room (
 	leaving    INTEGER NOT NULL DEFAULT 0,
 	announced  INTEGER NOT NULL DEFAULT 0, -- the user was told of the room
 	missed     INTEGER NOT NULL DEFAULT 0,
-	suspicious TEXT    NOT NULL DEFAULT ''
+	suspicious TEXT    NOT NULL DEFAULT '',
+	read_to    INTEGER NOT NULL DEFAULT 0  -- the user has read up to this Seq
 );
 
 CREATE TABLE IF NOT EXISTS pending (       -- our commits that are on their way
@@ -53,11 +54,30 @@ CREATE TABLE IF NOT EXISTS message (
 	mine    INTEGER NOT NULL,              -- written on this device
 	hash    BLOB,                          -- SHA-256 of its MLSMessage, NULL until encrypted
 	tries   INTEGER NOT NULL DEFAULT 0,    -- times it was encrypted
+	kind    INTEGER NOT NULL DEFAULT 0,    -- see kind in record.go
+	root    BLOB,                          -- id of the message it is about, NULL for messages by themselves
+	topic   BLOB,
+	flags   INTEGER NOT NULL DEFAULT 0,    -- see record.go
+	rights  INTEGER NOT NULL DEFAULT 0,    -- content.Rights of the sender
+	expires INTEGER,                       -- Unix ms; negative: so many ms after it is read; NULL: never
+	gone    INTEGER NOT NULL DEFAULT 0,    -- why text and content are not there, see record.go
+	why     TEXT    NOT NULL DEFAULT '',   -- who or what did that
 	UNIQUE (id)                            -- which depends on the room
 );
 CREATE INDEX IF NOT EXISTS message_seq ON message (room, seq);
 CREATE INDEX IF NOT EXISTS message_hash ON message (hash) WHERE hash IS NOT NULL AND seq = 0;
 CREATE INDEX IF NOT EXISTS message_plain ON message (room, ord) WHERE hash IS NULL AND mine = 1 AND state = 'sending';
+CREATE INDEX IF NOT EXISTS message_root ON message (root) WHERE root IS NOT NULL;
+CREATE INDEX IF NOT EXISTS message_topic ON message (room, topic) WHERE topic IS NOT NULL;
+CREATE INDEX IF NOT EXISTS message_expires ON message (expires) WHERE expires > 0;
+
+CREATE TABLE IF NOT EXISTS receipt (       -- what others say became of messages
+	message BLOB    NOT NULL,
+	user    TEXT    NOT NULL,
+	status  INTEGER NOT NULL,              -- content.Status
+	ts      INTEGER NOT NULL,              -- Unix ms
+	PRIMARY KEY (message, user)
+) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS outbox (        -- what the provider has not settled yet
 	n       INTEGER PRIMARY KEY,
@@ -77,7 +97,7 @@ CREATE TABLE IF NOT EXISTS key_package (
 ) WITHOUT ROWID;
 `
 
-const schemaVersion = 2
+const schemaVersion = 3
 
 // setAside gets version 1 out of the way of the schema. It had more indexes, whose
 // upkeep was paid for with every message.
@@ -98,6 +118,21 @@ INSERT INTO outbox (n, txn, room, kind, body, message, epoch, sent)
 DROP TABLE message1;
 DROP TABLE outbox1;
 `
+
+// widen makes the tables of version 2 those of the schema, which then adds what is new.
+const widen = `
+ALTER TABLE message ADD COLUMN kind    INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN root    BLOB;
+ALTER TABLE message ADD COLUMN topic   BLOB;
+ALTER TABLE message ADD COLUMN flags   INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN rights  INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN expires INTEGER;
+ALTER TABLE message ADD COLUMN gone    INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN why     TEXT    NOT NULL DEFAULT '';
+` + widenRoom
+
+// widenRoom is what versions 1 and 2 both need.
+const widenRoom = `ALTER TABLE room ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;`
 
 // openDB opens or makes a device's database. One connection: all access is
 // serialised by Client.mu anyway.
@@ -149,8 +184,11 @@ func migrate(db *sql.DB) error {
 		return nil
 	}
 	scripts := []string{schema}
-	if version == 1 {
-		scripts = []string{setAside, schema, takeOver}
+	switch version {
+	case 1:
+		scripts = []string{setAside, widenRoom, schema, takeOver}
+	case 2:
+		scripts = []string{widen, schema}
 	}
 	for _, s := range scripts {
 		if _, err := tx.Exec(s); err != nil {

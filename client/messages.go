@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
-	"unicode/utf8"
 
 	"hubbub/client/clientpb"
 	"hubbub/mimi"
@@ -24,40 +22,14 @@ const (
 	// maxTries is how often one message is encrypted anew because its epoch
 	// was over when it reached the hub.
 	maxTries = 20
+	// maxContentBytes is the same for what a message is with all that goes with its
+	// text.
+	maxContentBytes = 56 << 10
 	// padTo hides the exact length of messages.
 	padTo = 64
 	// defaultPage is how many messages Messages gives unless told otherwise.
 	defaultPage = 1000
 )
-
-// Send posts text, 1 to 49,152 octets of UTF-8, to a room. When it returns the
-// message is safe on this device and goes out in the background, in the order
-// of the calls; its State is Sending. It is encrypted for the room as it is at
-// that time.
-//
-// Errors: [ErrBadArgument], [ErrUnknownRoom], [ErrNotMember], [ErrSuspicious].
-func (c *Client) Send(ctx context.Context, room mimi.RoomURI, text string) (Message, error) {
-	if text == "" || len(text) > maxTextBytes || !utf8.ValidString(text) {
-		return Message{}, fmt.Errorf("%w: text must be 1 to %d octets of UTF-8", ErrBadArgument, maxTextBytes)
-	}
-	if err := ctx.Err(); err != nil {
-		return Message{}, err
-	}
-	encoded, err := content.NewText(c.user, room, text).Encode()
-	if err != nil {
-		return Message{}, fmt.Errorf("%w: %w", ErrBadArgument, err)
-	}
-	id, err := content.MessageID(c.user, room, encoded)
-	if err != nil {
-		return Message{}, fmt.Errorf("%w: %w", ErrBadArgument, err)
-	}
-	m := Message{ID: MessageID(id), Room: room, Sender: c.user, Device: c.uri, Text: text,
-		Timestamp: c.opts.Now().Truncate(time.Millisecond), State: Sending}
-	if err := c.sends.do(c, &sendRequest{message: &m, encoded: encoded, done: make(chan struct{})}); err != nil {
-		return Message{}, err
-	}
-	return m, nil
-}
 
 // WaitPosted waits until a message of this device is Posted or Rejected and
 // gives it as it then is; a rejected one also gives an error wrapping
@@ -88,11 +60,10 @@ func (c *Client) WaitPosted(ctx context.Context, room mimi.RoomURI, id MessageID
 	}
 }
 
-const messageColumns = "id, room, sender, device, text, seq, ts, state, reason"
-
 // Messages gives a room's messages with Seq > after as this device has them, at
 // most limit (0 = 1,000): first the posted ones by Seq, then, if there is room,
-// the own ones that are not posted, in the order they were written.
+// the own ones that are not posted, in the order they were written. Edits, deletions
+// and reactions are not among them but in the messages they are about.
 //
 // Errors: [ErrUnknownRoom], [ErrClosed].
 func (c *Client) Messages(ctx context.Context, room mimi.RoomURI, after uint64, limit int) ([]Message, error) {
@@ -107,82 +78,58 @@ func (c *Client) Messages(ctx context.Context, room mimi.RoomURI, after uint64, 
 	if c.rooms[room] == nil {
 		return nil, ErrUnknownRoom
 	}
-	posted, err := c.selectMessages(ctx, "room = ? AND seq > ? ORDER BY seq LIMIT ?", string(room), after, limit)
+	posted, err := c.selectMessages(ctx, "room = ? AND seq > ? AND (kind = 0 OR flags & 4) ORDER BY seq LIMIT ?", string(room), after, limit)
 	if err != nil || len(posted) >= limit {
 		return posted, err
 	}
-	rest, err := c.selectMessages(ctx, "room = ? AND seq = 0 ORDER BY ord LIMIT ?", string(room), limit-len(posted))
+	rest, err := c.selectMessages(ctx, "room = ? AND seq = 0 AND kind = 0 ORDER BY ord LIMIT ?", string(room), limit-len(posted))
 	return append(posted, rest...), err
+}
+
+// Message gives one message as it is now, an edit, a deletion or a reaction as such.
+// The id of a version gives the message. Errors: [ErrUnknownMessage], [ErrClosed].
+func (c *Client) Message(ctx context.Context, room mimi.RoomURI, id MessageID) (Message, error) {
+	if err := ctx.Err(); err != nil {
+		return Message{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fatal != nil {
+		return Message{}, c.fatal
+	}
+	m, err := c.message(c.db, room, id)
+	if err != nil {
+		return Message{}, err
+	}
+	return *m, nil
 }
 
 func (c *Client) selectMessages(ctx context.Context, where string, args ...any) ([]Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	rows, err := c.db.Query("SELECT "+messageColumns+" FROM message WHERE "+where, args...)
+	list, err := c.records(where, args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading messages: %w", err)
-	}
-	defer rows.Close()
-	var out []Message
-	for rows.Next() {
-		m, err := c.scanMessage(rows)
-		if err != nil {
-			return nil, fmt.Errorf("reading messages: %w", err)
-		}
-		out = append(out, *m)
-	}
-	return out, rows.Err()
-}
-
-func (c *Client) scanMessage(row interface{ Scan(...any) error }) (*Message, error) {
-	var m Message
-	var id []byte
-	var ts int64
-	if err := row.Scan(&id, &m.Room, &m.Sender, &m.Device, &m.Text, &m.Seq, &ts, &m.State, &m.Reason); err != nil {
 		return nil, err
 	}
-	copy(m.ID[:], id)
-	m.Timestamp = time.UnixMilli(ts)
-	if m.State == Queued && m.Room.Domain() != c.domain {
-		m.WaitingFor = c.peers[m.ID]
-		if m.WaitingFor == nil {
-			m.WaitingFor = &PeerStatus{Provider: m.Room.Domain(), Reachable: true}
+	return c.showAll(list)
+}
+
+func (c *Client) message(_ querier, room mimi.RoomURI, id MessageID) (*Message, error) {
+	r, err := c.record(room, id)
+	if err == nil && r == nil { // a message of which only edits are here
+		var list []*record
+		if list, err = c.records("root = ? AND room = ? AND flags & 4 ORDER BY seq LIMIT 1", id[:], string(room)); len(list) > 0 {
+			r = list[0]
 		}
 	}
-	return &m, nil
-}
-
-func (c *Client) message(q querier, room mimi.RoomURI, id MessageID) (*Message, error) {
-	m, err := c.scanMessage(q.QueryRow("SELECT "+messageColumns+" FROM message WHERE room = ? AND id = ?", string(room), id[:]))
-	if errors.Is(err, sql.ErrNoRows) {
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || r.kind == kindReport {
 		return nil, ErrUnknownMessage
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading messages: %w", err)
-	}
-	return m, nil
-}
-
-// addMessage stores a message; a message id that is known adds nothing.
-func (b *batch) addMessage(m *Message, encoded []byte, mine bool) (bool, error) {
-	return b.insertMessage(m, encoded, mine, nil)
-}
-
-// insertMessage is addMessage for one that may have been encrypted, with this hash.
-func (b *batch) insertMessage(m *Message, encoded []byte, mine bool, hash []byte) (bool, error) {
-	tries := 0
-	if hash != nil {
-		tries = 1
-	}
-	res, err := b.tx.Exec(`INSERT INTO message (room, id, sender, device, text, content, seq, ts, state, mine, hash, tries)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-		string(m.Room), m.ID[:], string(m.Sender), string(m.Device), m.Text, encoded, m.Seq, m.Timestamp.UnixMilli(), string(m.State), mine, hash, tries)
-	if err != nil {
-		return false, err
-	}
-	n, err := res.RowsAffected()
-	return n > 0, err
+	return c.show(r)
 }
 
 // ownEcho recognises a message of this device in the log and marks it posted.
@@ -194,7 +141,7 @@ func (b *batch) ownEcho(r *room, hash [32]byte, timestamp uint64) (bool, error) 
 			return false, err
 		}
 		b.encryptLater(r) // some may have waited for this one to be settled
-		return true, b.posted(r.uri, id, r.pos.Seq, timestamp)
+		return true, b.echoed(r, id, timestamp)
 	}
 	// Settled before it came: as posted here, or as what turned out to be wrong.
 	var raw []byte
@@ -210,25 +157,67 @@ func (b *batch) ownEcho(r *room, hash [32]byte, timestamp uint64) (bool, error) 
 	}
 	copy(id[:], raw)
 	b.encryptLater(r)
-	return true, b.posted(r.uri, id, r.pos.Seq, timestamp)
+	return true, b.echoed(r, id, timestamp)
 }
 
-// posted marks an own message as part of the log.
+// echoed follows an own message that has come in the log. Reports have done their
+// duty then.
+func (b *batch) echoed(r *room, id MessageID, timestamp uint64) error {
+	if err := b.posted(r.uri, id, r.pos.Seq, timestamp); err != nil {
+		return err
+	}
+	_, err := b.tx.Exec("DELETE FROM message WHERE id = ? AND kind = 4", id[:])
+	return err
+}
+
+// posted marks an own message as part of the log. An edit, a deletion or a reaction
+// takes effect now.
 func (b *batch) posted(uri mimi.RoomURI, id MessageID, seq, timestamp uint64) error {
-	return b.setState(uri, id, "state = 'posted', reason = '', seq = ?, ts = ?", "state <> 'posted' OR seq = 0", seq, timestamp)
+	rec, err := b.changeState(uri, id, "state = 'posted', reason = '', seq = ?, ts = ?", "state <> 'posted' OR seq = 0", seq, timestamp)
+	if rec == nil || err != nil || rec.kind == kindReport {
+		return err
+	}
+	if rec.kind == kindWrite {
+		if rec.expires >= 0 {
+			return nil
+		}
+		rec.startExpiry(rec.Timestamp) // the author has read it
+		b.expiring = true
+		_, err := b.tx.Exec("UPDATE message SET expires = ? WHERE id = ?", rec.expires, id[:])
+		return err
+	}
+	msg, err := content.Decode(rec.content)
+	r := b.room(uri)
+	if err != nil || r == nil {
+		return nil
+	}
+	if denied, err := b.judge(r, rec, msg); denied != "" || err != nil {
+		return err // the policy changed while it was on its way: nobody heeds it
+	}
+	return b.act(rec, true)
 }
 
 // setState changes an own message if the condition holds, and tells.
 func (b *batch) setState(uri mimi.RoomURI, id MessageID, set, condition string, args ...any) error {
-	m, err := b.c.scanMessage(b.tx.QueryRow("UPDATE message SET "+set+" WHERE room = ? AND id = ? AND ("+condition+") RETURNING "+messageColumns,
+	_, err := b.changeState(uri, id, set, condition, args...)
+	return err
+}
+
+// changeState is setState and gives the row, nil if the condition did not hold.
+func (b *batch) changeState(uri mimi.RoomURI, id MessageID, set, condition string, args ...any) (*record, error) {
+	rec, err := scanRecord(b.tx.QueryRow("UPDATE message SET "+set+" WHERE room = ? AND id = ? AND ("+condition+") RETURNING "+recordColumns,
 		append(args, string(uri), id[:])...))
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+		return nil, nil
 	}
+	if err != nil || rec.kind == kindReport {
+		return rec, err
+	}
+	m, err := b.c.show(rec)
 	if err == nil {
 		b.emit(MessageChanged{Message: *m})
 	}
-	return err
+	return rec, err
 }
 
 // rejectWaiting gives up the messages that have not left the device.
@@ -279,7 +268,13 @@ func (b *batch) encryptWaiting(r *room) error {
 		return err
 	}
 	for _, w := range waiting {
-		sent, body, err := b.encrypt(r, w.id, w.content)
+		if len(w.content) == 0 { // its time was over before it could be sent
+			if err := b.setState(r.uri, w.id, "state = 'rejected', reason = 'expired'", "state = 'sending'"); err != nil {
+				return err
+			}
+			continue
+		}
+		sent, body, err := b.encrypt(r, w.id, w.kind, w.content)
 		if sent == nil || err != nil {
 			return err
 		}
@@ -296,8 +291,12 @@ func (b *batch) encryptWaiting(r *room) error {
 // encrypt makes what is submitted of a message. It gives nil if the group takes no
 // messages as it is, say because it was closed: they wait, and the step they would
 // be part of does not fail for it.
-func (b *batch) encrypt(r *room, id MessageID, content []byte) (*sentMessage, []byte, error) {
-	next, octets, err := r.group.Encrypt(content, mls.EncryptOptions{PadTo: padTo})
+func (b *batch) encrypt(r *room, id MessageID, k kind, encoded []byte) (*sentMessage, []byte, error) {
+	data, err := r.group.Context().FrameContent(mediaType(r.group, k), encoded)
+	if err != nil {
+		return nil, nil, nil
+	}
+	next, octets, err := r.group.Encrypt(data, mls.EncryptOptions{PadTo: padTo})
 	if err != nil {
 		return nil, nil, nil
 	}
@@ -310,21 +309,21 @@ func (b *batch) encrypt(r *room, id MessageID, content []byte) (*sentMessage, []
 }
 
 // send stores a new message of this device, encrypted at once if the room is ready.
-func (b *batch) send(r *room, m *Message, encoded []byte, ready bool) error {
+func (b *batch) send(r *room, rec *record, ready bool) error {
 	var sent *sentMessage
 	var body []byte
 	var err error
 	if ready {
-		if sent, body, err = b.encrypt(r, m.ID, encoded); err != nil {
+		if sent, body, err = b.encrypt(r, rec.ID, rec.kind, rec.content); err != nil {
 			return err
 		}
 	}
 	if sent == nil {
-		_, err := b.addMessage(m, encoded, true)
+		_, err := b.insert(rec, true, nil)
 		b.encryptLater(r)
 		return err
 	}
-	if _, err := b.insertMessage(m, encoded, true, sent.hash[:]); err != nil {
+	if _, err := b.insert(rec, true, sent.hash[:]); err != nil {
 		return err
 	}
 	return b.enqueue(r, clientpb.SubmissionKind_SUBMISSION_KIND_MESSAGE, newTxn(), body, sent)
@@ -343,11 +342,12 @@ func (b *batch) ready(r *room) (bool, error) {
 
 type waitingMessage struct {
 	id      MessageID
+	kind    kind
 	content []byte
 }
 
 func (b *batch) waiting(uri mimi.RoomURI) ([]waitingMessage, error) {
-	rows, err := b.tx.Query("SELECT id, content FROM message WHERE room = ? AND hash IS NULL AND mine = 1 AND state = 'sending' ORDER BY ord", string(uri))
+	rows, err := b.tx.Query("SELECT id, kind, content FROM message WHERE room = ? AND hash IS NULL AND mine = 1 AND state = 'sending' ORDER BY ord", string(uri))
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +356,7 @@ func (b *batch) waiting(uri mimi.RoomURI) ([]waitingMessage, error) {
 	for rows.Next() {
 		var w waitingMessage
 		var id []byte
-		if err := rows.Scan(&id, &w.content); err != nil {
+		if err := rows.Scan(&id, &w.kind, &w.content); err != nil {
 			return nil, err
 		}
 		copy(w.id[:], id)

@@ -149,8 +149,14 @@ func TestCloseStoresAnswers(t *testing.T) {
 	}
 }
 
-// TestSchemaVersion1: a device made by an earlier version keeps all it had.
-func TestSchemaVersion1(t *testing.T) {
+// TestEarlierSchemas: a device made by an earlier version keeps all it had.
+func TestEarlierSchemas(t *testing.T) {
+	for _, dump := range []string{"device-v1.sql", "device-v2.sql"} {
+		t.Run(dump, func(t *testing.T) { openDump(t, dump) })
+	}
+}
+
+func openDump(t *testing.T, dump string) {
 	f := newFake(t)
 	dir := f.enrol("alice", "phone")
 	path := filepath.Join(dir, "device.db")
@@ -164,7 +170,7 @@ func TestSchemaVersion1(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	old, err := os.ReadFile("testdata/device-v1.sql")
+	old, err := os.ReadFile("testdata/" + dump)
 	f.ok(err)
 	db, err = sql.Open("sqlite", path)
 	f.ok(err)

@@ -92,7 +92,7 @@ func (o *outbox) load(db *database, row *outboxRow) error {
 // loadOutbox reads the outbox into memory, without the bodies. mu is held or not
 // needed yet.
 func (c *Client) loadOutbox() error {
-	rows, err := c.db.Query(`SELECT n, txn, o.room, kind, o.message, m.hash, epoch, sent
+	rows, err := c.db.Query(`SELECT n, txn, o.room, o.kind, o.message, m.hash, epoch, sent
 		FROM outbox o LEFT JOIN message m ON m.room = o.room AND m.id = o.message ORDER BY n`)
 	if err != nil {
 		return err

@@ -92,50 +92,60 @@ func (b *batch) application(r *room, f *mimi.FanoutMessage, ahead opened) error 
 		}
 		return err
 	}
+	from := r.group
 	r.group = app.Next
-	m, raw, err := b.c.readContent(r.uri, app, f.Timestamp)
+	in, err := b.c.readContent(r.uri, from, app, f.Timestamp)
 	if err != nil {
 		r.missed++
 		return nil
 	}
-	if m == nil {
-		return nil // nothing to show as text
+	in.record.Seq = r.pos.Seq
+	if in.message == nil {
+		return b.reported(r, in)
 	}
-	m.Seq = r.pos.Seq
-	added, err := b.addMessage(m, raw, false)
-	if added {
-		b.emit(MessageReceived{Message: *m})
-	}
-	return err
+	return b.receive(r, in.record, in.message)
 }
 
-// readContent checks who a message is from and what it says. It gives nil for
-// content that has no text.
-func (c *Client) readContent(uri mimi.RoomURI, app *mls.Application, timestamp uint64) (*Message, []byte, error) {
+// incoming is what a device reads of an application message: a message or a report.
+type incoming struct {
+	record  *record
+	message *content.Message     // nil: a report
+	report  content.StatusReport // of record.Sender
+}
+
+// readContent checks who a message is from and what it says. Its time is the hub's:
+// that lies ahead of ours if one of the clocks is wrong, which is no reason to lose it.
+func (c *Client) readContent(uri mimi.RoomURI, g *mls.Group, app *mls.Application, timestamp uint64) (*incoming, error) {
 	id, err := c.identityOf(&app.Credential) // verified when the leaf entered the group
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	msg, err := content.Decode(app.Data)
+	kind, data, err := g.Context().UnframeContent(app.Data)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if s := msg.Extensions.Sender(); s != "" && s != id.User {
-		return nil, nil, fmt.Errorf("%w: the message names another sender", content.ErrInvalid)
+	base := Message{Room: uri, Sender: id.User, Device: id.Client, Timestamp: time.UnixMilli(int64(timestamp)), State: Posted}
+	if isReport(kind, data) {
+		report, err := content.DecodeStatus(data)
+		return &incoming{record: &record{Message: base}, report: report}, err
 	}
-	if u := msg.Extensions.Room(); u != "" && u != uri {
-		return nil, nil, fmt.Errorf("%w: the message names another room", content.ErrInvalid)
-	}
-	mid, err := content.MessageID(id.User, uri, app.Data)
+	msg, err := content.Decode(data)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	text, ok := msg.Text()
-	if !ok {
-		return nil, nil, nil
+	now := c.opts.Now()
+	if base.Timestamp.After(now) {
+		now = base.Timestamp
 	}
-	return &Message{ID: MessageID(mid), Room: uri, Sender: id.User, Device: id.Client, Text: text,
-		Timestamp: time.UnixMilli(int64(timestamp)), State: Posted}, app.Data, nil
+	if err := msg.Check(content.Arrival{Sender: id.User, Room: uri, Accepted: base.Timestamp, Now: now}); err != nil {
+		return nil, err
+	}
+	mid, err := content.MessageID(id.User, uri, data)
+	if err != nil {
+		return nil, err
+	}
+	base.ID = MessageID(mid)
+	return &incoming{record: newRecord(base, msg, data), message: msg}, nil
 }
 
 // maxIdentities bounds how many credentials are kept as read.

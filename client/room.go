@@ -35,6 +35,7 @@ type room struct {
 	announced  bool
 	missed     int
 	suspicious string
+	readTo     uint64 // the user has read up to here
 	pending    *pending
 }
 
@@ -88,7 +89,7 @@ func (r *room) name() string {
 
 // loadRooms reads all rooms into memory. mu is held or not needed yet.
 func (c *Client) loadRooms() error {
-	rows, err := c.db.Query(`SELECT uri, phase, grp, seq, hash, want_epoch, leaving, announced, missed, suspicious FROM room`)
+	rows, err := c.db.Query(`SELECT uri, phase, grp, seq, hash, want_epoch, leaving, announced, missed, suspicious, read_to FROM room`)
 	if err != nil {
 		return fmt.Errorf("reading rooms: %w", err)
 	}
@@ -120,7 +121,7 @@ func (c *Client) loadRooms() error {
 func (c *Client) scanRoom(rows *sql.Rows) (*room, error) {
 	r := &room{}
 	var group, hash []byte
-	if err := rows.Scan(&r.uri, &r.phase, &group, &r.pos.Seq, &hash, &r.wantEpoch, &r.leaving, &r.announced, &r.missed, &r.suspicious); err != nil {
+	if err := rows.Scan(&r.uri, &r.phase, &group, &r.pos.Seq, &hash, &r.wantEpoch, &r.leaving, &r.announced, &r.missed, &r.suspicious, &r.readTo); err != nil {
 		return nil, err
 	}
 	if len(hash) == len(r.pos.Hash) {
@@ -157,16 +158,18 @@ func (c *Client) loadPending(r *room) error {
 // batch is one durable step: what it changes becomes true on disk and in
 // memory together, or not at all. Only the holder of Client.mu has one.
 type batch struct {
-	c       *Client
-	tx      *database              // in its transaction
-	rooms   map[mimi.RoomURI]*room // working copies
-	events  []Event
-	settled map[string]outcome // what waiting operations are told
-	acks    []string           // submissions the provider may forget
-	due     map[*room]bool     // rooms where waiting messages may be encrypted now
-	ahead   map[*clientpb.Entry]opened
-	answers int      // how many of Client.answers were taken in
-	undo    []func() // what a step that fails did to the outbox in memory
+	c        *Client
+	tx       *database              // in its transaction
+	rooms    map[mimi.RoomURI]*room // working copies
+	events   []Event
+	settled  map[string]outcome // what waiting operations are told
+	acks     []string           // submissions the provider may forget
+	due      map[*room]bool     // rooms where waiting messages may be encrypted now
+	ahead    map[*clientpb.Entry]opened
+	reports  map[mimi.RoomURI][]MessageID // received, to be told of
+	expiring bool                         // something got a time to vanish at
+	answers  int                          // how many of Client.answers were taken in
+	undo     []func()                     // what a step that fails did to the outbox in memory
 }
 
 // step runs fn in a batch.
@@ -223,6 +226,9 @@ func (b *batch) run(fn func(b *batch) error) error {
 	if err := b.settle(); err != nil {
 		return err
 	}
+	if err := b.sendReports(); err != nil {
+		return err
+	}
 	for r := range b.due {
 		if err := b.encryptWaiting(r); err != nil {
 			return err
@@ -275,6 +281,9 @@ func (c *Client) finish(b *batch) {
 	c.events.send(b.events)
 	signal(c.kickOutbox)
 	signal(c.kickChores)
+	if b.expiring {
+		signal(c.kickExpiry)
+	}
 }
 
 // room gives the working copy of a room, nil if the device does not know it.
@@ -323,8 +332,8 @@ func (b *batch) save(r *room) error {
 		hash = r.pos.Hash[:]
 	}
 	if old != nil && old.group == r.group {
-		_, err := b.tx.Exec(`UPDATE room SET phase = ?, seq = ?, hash = ?, want_epoch = ?, leaving = ?, announced = ?, missed = ?, suspicious = ? WHERE uri = ?`,
-			r.phase, r.pos.Seq, hash, r.wantEpoch, r.leaving, r.announced, r.missed, r.suspicious, string(r.uri))
+		_, err := b.tx.Exec(`UPDATE room SET phase = ?, seq = ?, hash = ?, want_epoch = ?, leaving = ?, announced = ?, missed = ?, suspicious = ?, read_to = ? WHERE uri = ?`,
+			r.phase, r.pos.Seq, hash, r.wantEpoch, r.leaving, r.announced, r.missed, r.suspicious, r.readTo, string(r.uri))
 		return err
 	}
 	var group []byte
@@ -334,12 +343,12 @@ func (b *batch) save(r *room) error {
 			return err
 		}
 	}
-	_, err := b.tx.Exec(`INSERT INTO room (uri, phase, grp, seq, hash, want_epoch, leaving, announced, missed, suspicious)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err := b.tx.Exec(`INSERT INTO room (uri, phase, grp, seq, hash, want_epoch, leaving, announced, missed, suspicious, read_to)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (uri) DO UPDATE SET phase = excluded.phase, grp = excluded.grp, seq = excluded.seq, hash = excluded.hash,
 			want_epoch = excluded.want_epoch, leaving = excluded.leaving, announced = excluded.announced,
-			missed = excluded.missed, suspicious = excluded.suspicious`,
-		string(r.uri), r.phase, group, r.pos.Seq, hash, r.wantEpoch, r.leaving, r.announced, r.missed, r.suspicious)
+			missed = excluded.missed, suspicious = excluded.suspicious, read_to = excluded.read_to`,
+		string(r.uri), r.phase, group, r.pos.Seq, hash, r.wantEpoch, r.leaving, r.announced, r.missed, r.suspicious, r.readTo)
 	return err
 }
 

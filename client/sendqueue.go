@@ -1,6 +1,11 @@
 package client
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+
+	"hubbub/mimi/content"
+)
 
 // maxSends bounds how many messages become durable with one step.
 const maxSends = 128
@@ -13,10 +18,10 @@ type sendQueue struct {
 	served  bool // a goroutine is in serve
 }
 
-// sendRequest is one call of Send.
+// sendRequest is one message to send.
 type sendRequest struct {
-	message *Message
-	encoded []byte
+	record  *record
+	message *content.Message
 	err     error
 	done    chan struct{}
 }
@@ -57,8 +62,19 @@ func (c *Client) sendAll(list []*sendRequest) {
 	err := c.step(func(b *batch) error {
 		ready := map[*room]bool{}
 		for _, s := range list {
-			r := b.room(s.message.Room)
+			r := b.room(s.record.Room)
 			if s.err = r.member(); s.err != nil {
+				continue
+			}
+			if s.err = b.expireByPolicy(r, s); s.err != nil {
+				continue
+			}
+			denied, err := b.judge(r, s.record, s.message)
+			if err != nil {
+				return err
+			}
+			if denied != "" {
+				s.err = fmt.Errorf("%w: %s", ErrDenied, denied)
 				continue
 			}
 			if _, known := ready[r]; !known {
@@ -67,7 +83,7 @@ func (c *Client) sendAll(list []*sendRequest) {
 					return err
 				}
 			}
-			if err := b.send(r, s.message, s.encoded, ready[r] && !b.due[r]); err != nil {
+			if err := b.send(r, s.record, ready[r] && !b.due[r]); err != nil {
 				return err
 			}
 		}

@@ -54,22 +54,6 @@ const (
 	Rejected State = "rejected" // refused for Reason
 )
 
-// Message is one text message of a room, as this device decrypted or wrote it.
-type Message struct {
-	ID        MessageID
-	Room      mimi.RoomURI
-	Sender    mimi.UserURI
-	Device    mimi.ClientURI // the sender's client
-	Text      string
-	Seq       uint64    // place in the room's log; 0 until Posted
-	Timestamp time.Time // the hub's acceptance time; until Posted, when it was written
-	State     State
-	Reason    string // Rejected: a stable code such as "notAllowed"
-	// WaitingFor is, while Queued, the provider whose answer is missing, with
-	// what is known of it; nil otherwise.
-	WaitingFor *PeerStatus
-}
-
 // PeerStatus is how another provider is doing, as seen by the own one.
 type PeerStatus struct {
 	Provider  mimi.Domain
@@ -166,8 +150,8 @@ type RemoveResult struct {
 }
 
 // Event is something that happened. It is one of [RoomAdded], [RoomRemoved],
-// [MessageReceived], [MessageChanged], [MembershipChanged], [RoomSuspicious],
-// [Connected] and [Disconnected].
+// [MessageReceived], [MessageChanged], [MessageUpdated], [MembershipChanged],
+// [RoomSuspicious], [Connected] and [Disconnected].
 type Event interface{ isEvent() }
 
 // RoomAdded says that a room is new to this user or that this device has just
@@ -190,8 +174,29 @@ type RoomRemoved struct {
 // of this user.
 type MessageReceived struct{ Message Message }
 
-// MessageChanged brings an own message whose State changed.
+// MessageChanged brings an own message, edit, deletion or reaction whose State
+// changed.
 type MessageChanged struct{ Message Message }
+
+// MessageUpdated brings a message that is shown already as it is now, after
+// something that was said about it, or because its time is over.
+type MessageUpdated struct {
+	Message Message
+	What    Update
+	By      mimi.UserURI // who did it; empty for Expired
+}
+
+// Update says what happened to a message.
+type Update string
+
+// What happens to messages.
+const (
+	Edited    Update = "edited"
+	Deleted   Update = "deleted"
+	Reacted   Update = "reacted"   // a reaction came, changed or went
+	Expired   Update = "expired"   // its time is over: its text is gone from this device
+	Receipted Update = "receipted" // somebody's device has it, or somebody has read it
+)
 
 // MembershipChanged says who entered or left, as this device verified it from
 // the commit.
@@ -225,6 +230,7 @@ func (RoomAdded) isEvent()         {}
 func (RoomRemoved) isEvent()       {}
 func (MessageReceived) isEvent()   {}
 func (MessageChanged) isEvent()    {}
+func (MessageUpdated) isEvent()    {}
 func (MembershipChanged) isEvent() {}
 func (RoomSuspicious) isEvent()    {}
 func (Connected) isEvent()         {}
