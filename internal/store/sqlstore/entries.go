@@ -8,6 +8,24 @@ import (
 	"hubbub/mimi"
 )
 
+// Limits of the key of table entries.
+const (
+	seqBits  = 40
+	maxSeq   = 1<<seqBits - 1
+	maxRooms = 1<<(63-seqBits) - 1
+)
+
+// entryID is the key of an entry. Nothing is behind the largest Seq.
+func entryID(id int64, seq uint64) int64 { return id<<seqBits | int64(min(seq, maxSeq)) }
+
+// checkID refuses places in a log that have no key.
+func checkID(id int64, seq uint64) error {
+	if id > maxRooms || seq > maxSeq {
+		return fmt.Errorf("room number %d, entry %d: beyond what can be stored", id, seq)
+	}
+	return nil
+}
+
 const selectEntry = "SELECT seq, timestamp, kind, hash, message_hash, body FROM entries "
 
 func scanEntry(row row) (e store.Entry, err error) {
@@ -29,7 +47,7 @@ func (t *readTx) Entries(uri mimi.RoomURI, after uint64, limit, maxBytes int) ([
 		}
 		entries = append(entries, e)
 		return true, nil
-	}, selectEntry+"WHERE room = $1 AND seq > $2 ORDER BY seq LIMIT $3", id, ordinal(after), max(limit, 0))
+	}, selectEntry+"WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3", entryID(id, after), entryID(id, maxSeq), max(limit, 0))
 	return entries, err
 }
 

@@ -42,7 +42,7 @@ const checkIndex = `
 			WHERE m.room = e.room AND m.prefix = substr(e.message_hash, 1, 8) AND m.seq = e.seq)
 	UNION ALL
 	SELECT 'the index of messages has an entry ' || m.seq || ' of room ' || m.room || ' that is none'
-		FROM messages m WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.room = m.room AND e.seq = m.seq
+		FROM messages m WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.id = (m.room << 40 | m.seq)
 			AND m.prefix = substr(e.message_hash, 1, 8))
 	UNION ALL
 	SELECT 'room ' || room || ' has a message in ' || count(*) || ' entries' FROM entries GROUP BY room, message_hash HAVING count(*) > 1

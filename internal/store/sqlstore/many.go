@@ -127,7 +127,7 @@ func (t *tx) appendRun(list []store.Append) error {
 	if err != nil {
 		return err
 	}
-	if err := checkRun(list); err != nil {
+	if err := errors.Join(checkRun(list), checkID(id, last.Entry.Seq)); err != nil {
 		return fmt.Errorf("append to %s: %w", first.Room, err)
 	}
 	err = t.claim(id, list)
@@ -183,14 +183,16 @@ func (t *tx) moveHead(id int64, prev room.Pos, a *store.Append) error {
 // A statement that can fail half way keeps a copy of every page it changes, which
 // costs more than the change. One that ignores cannot: what it leaves out is
 // counted.
-var insertEntries = manyRows("INSERT OR IGNORE INTO entries (room, seq, timestamp, kind, hash, message_hash, body)", 7, "")
+const entryColumns = 6
+
+var insertEntries = manyRows("INSERT OR IGNORE INTO entries (id, timestamp, kind, hash, message_hash, body)", entryColumns, "")
 
 func (t *tx) insertEntries(id int64, list []store.Append) error {
 	return eachChunk(len(list), func(size, from, to int) error {
-		args := make([]any, 0, 7*(to-from))
+		args := make([]any, 0, entryColumns*(to-from))
 		for i := from; i < to; i++ {
 			e := &list[i].Entry
-			args = append(args, id, ordinal(e.Seq), ordinal(e.Timestamp), int64(e.Kind), e.Hash[:], e.MessageHash[:], bytesOf(e.Body))
+			args = append(args, entryID(id, e.Seq), ordinal(e.Timestamp), int64(e.Kind), e.Hash[:], e.MessageHash[:], bytesOf(e.Body))
 		}
 		n, err := t.write(insertEntries[size], args...)
 		if err == nil && n != int64(to-from) {

@@ -121,7 +121,7 @@ func (t *readTx) tail(id int64) (*tail, error) {
 		err := row.Scan(&seq, &h)
 		fresh.seqs[h] = seq
 		return true, err
-	}, "SELECT seq, message_hash FROM entries WHERE room = $1 AND seq > $2", id, fresh.after)
+	}, "SELECT seq, message_hash FROM entries WHERE id > $1 AND id <= $2", entryID(id, uint64(fresh.after)), entryID(id, maxSeq))
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (t *readTx) EntryByMessage(uri mimi.RoomURI, messageHash [32]byte) (*store.
 }
 
 const selectIndexed = "SELECT e.seq, e.timestamp, e.kind, e.hash, e.message_hash, e.body FROM messages m " +
-	"JOIN entries e ON e.room = m.room AND e.seq = m.seq "
+	"JOIN entries e ON e.id = (m.room << 40 | m.seq) "
 
 func (t *readTx) entryByMessage(id int64, messageHash [32]byte) (*store.Entry, error) {
 	if t.writes() {
@@ -169,8 +169,8 @@ func (t *readTx) entryByMessage(id int64, messageHash [32]byte) (*store.Entry, e
 		return nil, store.ErrNotFound
 	}
 	// The tail has moved on since the snapshot, or nobody has written since the start.
-	return t.entry(selectEntry+"WHERE room = $1 AND seq > $2 AND seq <= $3 AND message_hash = $4",
-		id, indexed, after, messageHash[:])
+	return t.entry(selectEntry+"WHERE id > $1 AND id <= $2 AND message_hash = $3",
+		entryID(id, uint64(indexed)), entryID(id, uint64(after)), messageHash[:])
 }
 
 // prefixBytes is how much of a hash table messages keeps.
@@ -181,7 +181,7 @@ func (t *readTx) entryAt(id, seq int64, messageHash [32]byte) (*store.Entry, err
 	if seq == 0 {
 		return nil, store.ErrNotFound
 	}
-	return t.entry(selectEntry+"WHERE room = $1 AND seq = $2 AND message_hash = $3", id, seq, messageHash[:])
+	return t.entry(selectEntry+"WHERE id = $1 AND message_hash = $2", entryID(id, uint64(seq)), messageHash[:])
 }
 
 // entry is the first entry that a query gives.
@@ -198,7 +198,7 @@ func (t *readTx) entry(query string, args ...any) (*store.Entry, error) {
 
 var selectKnown = func() (t texts) {
 	for i, rows := range rowCounts {
-		t[i] = "SELECT e.message_hash FROM messages m JOIN entries e ON e.room = m.room AND e.seq = m.seq " +
+		t[i] = "SELECT e.message_hash FROM messages m JOIN entries e ON e.id = (m.room << 40 | m.seq) " +
 			"WHERE m.room = $1 AND m.prefix IN " + marks(1, rows)
 	}
 	return t
@@ -259,7 +259,7 @@ func (w *writer) index(id int64) error {
 		return err
 	}
 	_, err := w.s.exec(`INSERT INTO messages (room, prefix, seq) SELECT room, substr(message_hash, 1, 8), seq
-		FROM entries WHERE room = $1 AND seq > $2 AND seq <= $3 ORDER BY 2, 3`, id, old.after, upTo)
+		FROM entries WHERE id > $1 AND id <= $2 ORDER BY 2, 3`, entryID(id, uint64(old.after)), entryID(id, uint64(upTo)))
 	if err == nil {
 		_, err = w.s.exec("UPDATE rooms SET indexed = $1 WHERE id = $2", upTo, id)
 	}

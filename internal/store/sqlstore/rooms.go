@@ -82,6 +82,9 @@ func (t *tx) CreateRoom(r store.RoomRecord, changes []room.Change, participants 
 	if err != nil {
 		return fmt.Errorf("create room %s: %w", r.URI, err)
 	}
+	if err := t.note(checkID(id, r.Head.Seq)); err != nil {
+		return fmt.Errorf("create room %s: %w", r.URI, err)
+	}
 	if t.created == nil {
 		t.created = make(map[mimi.RoomURI]int64)
 	}

@@ -30,16 +30,20 @@ CREATE TABLE room_states (
 -- measurement in docs/benchmarks.md. No two entries of a room have the same
 -- message_hash; messages finds them by its first octets and lags behind
 -- (messages.go), because each index of hashes costs a page per entry.
+--
+-- The key is the room's number and 40 bits of Seq (entries.go): new rows go
+-- behind the others of their room, and a row of a few thousand octets needs no
+-- page of its own, as it would in a table without rowid.
 CREATE TABLE entries (
-    room         INTEGER NOT NULL,
-    seq          INTEGER NOT NULL,
+    id           INTEGER PRIMARY KEY,
+    room         INTEGER NOT NULL GENERATED ALWAYS AS (id >> 40) VIRTUAL,
+    seq          INTEGER NOT NULL GENERATED ALWAYS AS (id & 1099511627775) VIRTUAL,
     timestamp    INTEGER NOT NULL,
     kind         INTEGER NOT NULL,
     hash         BLOB    NOT NULL,
     message_hash BLOB    NOT NULL,
-    body         BLOB    NOT NULL,
-    PRIMARY KEY (room, seq)
-) STRICT, WITHOUT ROWID;
+    body         BLOB    NOT NULL
+) STRICT;
 
 CREATE TABLE messages (
     room   INTEGER NOT NULL,
