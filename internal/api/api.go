@@ -77,8 +77,9 @@ type Config struct {
 	Creator     Creator
 	KeyPackages KeyPackages
 	Issuer      Issuer
-	Proofs      Proofs // optional: rooms without checkpoints
-	People      People // optional: neither consent nor profiles
+	Proofs      Proofs     // optional: rooms without checkpoints
+	People      People     // optional: neither consent nor profiles
+	Moderation  Moderation // optional: no reports of abuse
 	// Peer says how another provider is doing; optional.
 	Peer func(mimi.Domain) PeerStatus
 	// Deliveries says how far other providers have stored a room; optional.
@@ -153,6 +154,7 @@ func (s *Server) Handler() http.Handler {
 		connect.WithRecover(s.recovered)}
 	mux.Handle(clientpb.NewClientServiceHandler(clientService{s}, options...))
 	s.handlePeople(mux, options...)
+	s.handleReports(mux, options...)
 	mux.HandleFunc("GET "+clientpb.SyncPath, s.serveSync)
 	return securityHeaders(mux)
 }
@@ -162,9 +164,9 @@ func (s *Server) Handler() http.Handler {
 func (s *Server) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+clientpb.ResyncPath, s.resync)
-	mux.Handle(clientpb.NewAdminServiceHandler(adminService{s},
-		connect.WithReadMaxBytes(maxCallBytes),
-		connect.WithRecover(s.recovered)))
+	options := []connect.HandlerOption{connect.WithReadMaxBytes(maxCallBytes), connect.WithRecover(s.recovered)}
+	mux.Handle(clientpb.NewAdminServiceHandler(adminService{s}, options...))
+	s.handleModeration(mux, options...)
 	return mux
 }
 

@@ -75,6 +75,8 @@ type ServerConfig struct {
 	Enter func(ctx context.Context, peer mimi.Domain) (leave func(), err error)
 	// Delivery, if not nil, answers x-delivery with a mimi.DeliveryReport.
 	Delivery func(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI) ([]byte, error)
+	// ReportAbuse, if not nil, takes mimi.AbuseReports about rooms of ours.
+	ReportAbuse func(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) error
 	// People, if not nil, answers the endpoints about consent and identifiers.
 	People People
 	// Observed, if not nil, hears how each request of a proven sender went, and

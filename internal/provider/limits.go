@@ -52,6 +52,12 @@ type LimitsConfig struct {
 	SearchesPerUser string `toml:"searches_per_user"`
 	// SearchesPerPeer counts those of one other provider. Default: 600 + 600/h
 	SearchesPerPeer string `toml:"searches_per_peer"`
+	// ReportsPerUser counts reports of abuse by one user, ours or another provider's.
+	// Default: 20 + 20/h
+	ReportsPerUser string `toml:"reports_per_user"`
+	// ReportsPerPeer counts those that one other provider passes on, anonymous ones
+	// among them. Default: 600 + 600/h
+	ReportsPerPeer string `toml:"reports_per_peer"`
 
 	// ClientsPerRoom is how many devices a room that we host may have, 10000 at
 	// most. Default: 2000
@@ -142,6 +148,8 @@ func (l LimitsConfig) withDefaults() LimitsConfig {
 	setDefault(&l.ConsentsPerPeer, "3000 + 3000/h")
 	setDefault(&l.SearchesPerUser, "60 + 60/h")
 	setDefault(&l.SearchesPerPeer, "600 + 600/h")
+	setDefault(&l.ReportsPerUser, "20 + 20/h")
+	setDefault(&l.ReportsPerPeer, "600 + 600/h")
 	for _, c := range l.counts() {
 		if *c.value == 0 {
 			*c.value = c.def

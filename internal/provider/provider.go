@@ -61,6 +61,7 @@ type Provider struct {
 	book       *peer.Book
 	deliveries *delivery.Service
 	people     *people
+	moderator  *moderator
 	proofs     *proofs
 	franker    *moderation.Franker
 	api        *api.Server
@@ -186,6 +187,7 @@ func (p *Provider) wire(k keyring) error {
 		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Quota: p.cfg.Limits.ofOutbox(), Log: p.log.With("part", "follower"),
 	})
 	p.wirePeople(verifier)
+	p.wireModeration(h)
 	km := keymaterial.New(keymaterial.Config{
 		Domain: domain, Store: p.store, Verifier: verifier, Consent: consents{p.people.Service},
 		Remote: suppliers{p.remote, p.people.Service}, HideUsers: p.cfg.HideUsers == hideYes,
@@ -194,7 +196,7 @@ func (p *Provider) wire(k keyring) error {
 	p.deliveries = delivery.New(delivery.Config{Domain: domain, Store: p.store, Remote: p.remote})
 	p.fed, err = federation.NewServer(federation.ServerConfig{
 		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates}, Entries: logs{domain, h, p.follower}, Checkpoint: p.proofs.at,
-		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Enter: rates.places.Enter, Delivery: p.deliveries.Report, People: p.people, Observed: p.book.Received, Log: p.log.With("part", "federation"),
+		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Enter: rates.places.Enter, Delivery: p.deliveries.Report, People: p.people, ReportAbuse: p.moderator.Take, Observed: p.book.Received, Log: p.log.With("part", "federation"),
 	})
 	if err != nil {
 		return err
@@ -210,7 +212,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	}
 	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
 	p.api = api.New(api.Config{
-		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people,
+		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people, Moderation: p.moderator,
 		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})

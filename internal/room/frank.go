@@ -2,6 +2,7 @@ package room
 
 import (
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
 
@@ -26,3 +27,11 @@ func (s *State) frank(env *Env, in *Submission, timestamp uint64) (*mimi.Frank, 
 
 // FrankingAgent is whoever franks the room's messages, nil if nobody does.
 func (s *State) FrankingAgent() *mimi.FrankingAgent { return s.view.agent }
+
+// MayReport says whether a user may report abuse in the room.
+func (s *State) MayReport(u mimi.UserURI) bool { return s.view.now.Can(u, policy.CanReportAbuse) }
+
+// RoleMayReport says whether a role may, as the room defines it now.
+func (s *State) RoleMayReport(role uint32) bool {
+	return s.view.now.Roles.Role(role).Can(policy.CanReportAbuse)
+}
