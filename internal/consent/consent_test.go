@@ -212,7 +212,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// CON-2, CON-3: what a peer may not say, and that it leaves nothing behind.
+// CON-2, CON-3, H78: what a peer may not say, and that it leaves nothing behind.
 func TestPeersRefused(t *testing.T) {
 	o := newOffice(t, nil)
 	ours, theirs := func(op mimi.ConsentOperation) mimi.ConsentEntry { // of ours to theirs and back
@@ -234,10 +234,10 @@ func TestPeersRefused(t *testing.T) {
 		"grant at requestConsent":           {request, them, ours(mimi.ConsentGrant), 400},
 		"revoke at requestConsent":          {request, them, ours(mimi.ConsentRevoke), 400},
 		"request of another's user":         {request, others, theirs(mimi.ConsentRequest), 403},
-		"request to a user of its own":      {request, them, mimi.ConsentEntry{Operation: mimi.ConsentRequest, Requester: bob, Target: bob}, 400},
+		"request to a user of its own":      {request, them, mimi.ConsentEntry{Operation: mimi.ConsentRequest, Requester: bob, Target: bob}, 403},
 		"request in the name of our user":   {request, them, mimi.ConsentEntry{Operation: mimi.ConsentRequest, Requester: alice, Target: anna}, 403},
 		"grant by another's user":           {update, others, ours(mimi.ConsentGrant), 403},
-		"grant to a user of its own":        {update, them, mimi.ConsentEntry{Operation: mimi.ConsentGrant, Requester: bob, Target: bob}, 400},
+		"grant to a user of its own":        {update, them, mimi.ConsentEntry{Operation: mimi.ConsentGrant, Requester: bob, Target: bob}, 403},
 		"grant in the name of our user":     {update, them, mimi.ConsentEntry{Operation: mimi.ConsentGrant, Requester: anna, Target: alice}, 403},
 		"revoke in the name of other users": {update, others, ours(mimi.ConsentRevoke), 403},
 		"request about nobody":              {request, them, mimi.ConsentEntry{Operation: mimi.ConsentRequest, Requester: bob, Target: "mimi://a.localhost/u/nobody"}, 404},
@@ -333,7 +333,7 @@ func TestSilentRevocation(t *testing.T) {
 	}))
 }
 
-// CON-10 and the replay of SEC-8: KeyPackages of a grant are used once, in its
+// CON-10, H79 and the replay of SEC-8: KeyPackages of a grant are used once, in its
 // scope, only those that are the target's, and not after a revocation.
 func TestBroughtPackages(t *testing.T) {
 	o := newOffice(t, nil)
@@ -364,7 +364,19 @@ func TestBroughtPackages(t *testing.T) {
 		}
 		return len(r.Clients)
 	}
-	first := grant(lobby, phone, eve)
+	o.unchanged("foreign or too many packages", func() {
+		many := grant(lobby, phone)
+		many.KeyPackages = slices.Repeat(many.KeyPackages, maxPackages+1)
+		tampered := grant(lobby, phone)
+		tampered.KeyPackages[0].Signature[0] ^= 1
+		for name, e := range map[string]mimi.ConsentEntry{"foreign": grant(lobby, phone, eve), "too many": many, "tampered": tampered} {
+			var p *mimi.Problem
+			if err := o.tell(them, e); !errors.As(err, &p) || p.Status != 400 {
+				t.Errorf("%s: %v, want 400", name, err)
+			}
+		}
+	})
+	first := grant(lobby, phone)
 	o.must(o.tell(them, first))
 	if brought(attic) != 0 || brought("") != 0 {
 		t.Error("used outside of its room")

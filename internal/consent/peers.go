@@ -69,7 +69,10 @@ func (s *Service) UpdateConsent(ctx context.Context, peer mimi.Domain, body []by
 	if err := s.cfg.Limit(e.Target); err != nil {
 		return err
 	}
-	brought := s.usable(e)
+	brought, err := s.usable(e)
+	if err != nil {
+		return err
+	}
 	scope := store.ConsentScope{Requester: e.Requester, Target: e.Target, Room: e.Room}
 	return s.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
 		if ok, err := s.reached(tx, e.Requester, e); err != nil || !ok {
@@ -120,7 +123,7 @@ func foreignActor() error {
 }
 
 func foreignUser() error {
-	return mimi.NewProblem(http.StatusBadRequest, mimi.CodeIDMismatch, "the user concerned is of another provider")
+	return mimi.NewProblem(http.StatusForbidden, mimi.CodeForbidden, "the user concerned is of another provider")
 }
 
 // reached says whether a user of ours is there. If not, the answer is that of
@@ -141,32 +144,41 @@ func (s *Service) reached(tx store.Tx, user mimi.UserURI, e *mimi.ConsentEntry) 
 var operations = map[mimi.ConsentOperation]string{mimi.ConsentCancel: "cancel-consent", mimi.ConsentRequest: "request-consent",
 	mimi.ConsentGrant: "grant-consent", mimi.ConsentRevoke: "revoke-consent"}
 
-// usable are the KeyPackages of a grant that are the target's and could be added.
-func (s *Service) usable(e *mimi.ConsentEntry) (out []store.GrantedPackage) {
+// usable are the KeyPackages of a grant that could be added to a room here. One that
+// is not the target's spoils the grant (H79); one that has expired, or of a suite
+// that no room here has, is passed over.
+func (s *Service) usable(e *mimi.ConsentEntry) (out []store.GrantedPackage, err error) {
+	if len(e.KeyPackages) > maxPackages {
+		return nil, mimi.NewProblem(http.StatusBadRequest, "bad-key-package", "a grant may bring %d key packages", maxPackages)
+	}
 	now := s.cfg.Now()
-	for i := range e.KeyPackages[:min(len(e.KeyPackages), maxPackages)] {
+	for i := range e.KeyPackages {
 		kp := &e.KeyPackages[i]
 		leaf := &kp.LeafNode
-		id, err := s.cfg.Verifier.Identify(&leaf.Credential, leaf.SignatureKey, now)
-		if err != nil || id.User != e.Target || leaf.Source != mls.LeafNodeSourceKeyPackage {
+		if !kp.CipherSuite.Supported() {
 			continue
 		}
+		id, err := s.cfg.Verifier.Identify(&leaf.Credential, leaf.SignatureKey, now)
+		if err != nil || id.User != e.Target || leaf.Source != mls.LeafNodeSourceKeyPackage ||
+			kp.VerifySignature() != nil || leaf.VerifySignature(kp.CipherSuite, nil, 0) != nil {
+			return nil, mimi.NewProblem(http.StatusBadRequest, "bad-key-package", "key package %d is not one of the user who grants", i+1)
+		}
 		until := time.Unix(int64(min(leaf.Lifetime.NotAfter, 1<<40)), 0).UTC()
-		if kp.VerifySignature() != nil || leaf.VerifySignature(kp.CipherSuite, nil, 0) != nil || !until.After(now) {
+		if !until.After(now) {
 			continue
 		}
 		ref, err := kp.Ref()
 		if err != nil {
-			continue // of a suite that no room here has
+			return nil, err
 		}
 		body, err := wire.Marshal(kp)
 		if err != nil {
-			continue
+			return nil, err
 		}
 		out = append(out, store.GrantedPackage{Ref: ref, Client: id.Client, NotAfter: until, Body: body,
 			ConsentScope: store.ConsentScope{Requester: e.Requester, Target: e.Target, Room: e.Room}})
 	}
-	return out
+	return out, nil
 }
 
 // dropPackages forgets what grants within a revoked scope have brought.

@@ -104,7 +104,7 @@ func (w *world) people() {
 	w.user("zoe", claim("given_name", "ZO\u00cb Ma\u017feratI", part))
 }
 
-// IDQ-2 to IDQ-7: who is found by what.
+// IDQ-2 to IDQ-7, H80: who is found by what.
 func TestQueries(t *testing.T) {
 	w := newWorld(t, AllowPartial)
 	w.people()
@@ -130,6 +130,8 @@ func TestQueries(t *testing.T) {
 		"part of anything":       {q: []mimi.QueryElement{of(mimi.SearchWholeProfile, "xyz")}, want: []string{"matthew"}},
 		"part of the handle":     {q: []mimi.QueryElement{of(mimi.SearchWholeProfile, "thew@a.local")}, want: []string{"matthew"}},
 		"part of no name":        {q: []mimi.QueryElement{of(mimi.SearchPartialName, "XYZ")}, code: mimi.IdentifierNotFound},
+		"wildcards":              {q: []mimi.QueryElement{of(mimi.SearchPartialName, "m%_"), of(mimi.SearchPartialName, "%%%")}, code: mimi.IdentifierNotFound},
+		"one letter":             {q: []mimi.QueryElement{of(mimi.SearchWholeProfile, "m")}, code: mimi.IdentifierAmbiguous},
 		"part too short":         {q: []mimi.QueryElement{of(mimi.SearchPartialName, "ma")}, code: mimi.IdentifierAmbiguous},
 		"claim":                  {q: []mimi.QueryElement{named(mimi.SearchOIDCClaim, "given_name", "Matthew")}, want: []string{"matthew"}},
 		"property":               {q: []mimi.QueryElement{named(mimi.SearchVCardField, "ORG", "ABC")}, want: []string{"mather"}},
@@ -238,6 +240,13 @@ func TestRefusals(t *testing.T) {
 	// IDQ-10: no elements.
 	if _, err := w.Service.IdentifierQuery(t.Context(), them, []byte{0, 0}); status(err) != 400 {
 		t.Errorf("no elements: %v", err)
+	}
+	// H80: what does not decode.
+	for name, body := range map[string][]byte{"bad UTF-8": {3, 2, 1, 0xff, 0}, "cut short": {3, 2, 1}, "unknown type": {3, 9, 1, 'x', 0},
+		"1000 elements": append(append([]byte{0x4b, 0xb8}, bytes.Repeat([]byte{2, 1, 'x'}, 1000)...), 0)} {
+		if _, err := w.Service.IdentifierQuery(t.Context(), them, body); status(err) != 400 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if _, err := w.Find(t.Context(), alice, us, &mimi.IdentifierRequest{}); status(err) != 400 {
 		t.Errorf("no elements by our user: %v", err)

@@ -195,3 +195,53 @@ func TestFindBetweenProviders(t *testing.T) {
 		t.Errorf("two letters: %v", err)
 	}
 }
+
+// A follower's user asks and adds a user of a third provider to a room of another
+// hub. The hub has no part in the request, and carries the Welcome although it never
+// saw the claim (CON-1, CON-10, D-74).
+func TestConsentPastTheHub(t *testing.T) {
+	w := newWorld(t, "a.localhost", "b.localhost", "c.localhost")
+	w.askFirst()
+	alice, bob, cathy := w.device("alice@a.localhost", "phone"), w.device("bob@b.localhost", "phone"), w.device("cathy@c.localhost", "phone")
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(cathy.GrantConsent(ctx, alice.User(), "")) // nobody asked
+	waitConsent(t, alice, alice.User(), "", client.ConsentGranted)
+	room, _, err := alice.CreateRoom(ctx, client.RoomOptions{})
+	must(err)
+	must(add(t, alice, room, cathy.User()))
+	member := func(c *client.Client) {
+		t.Helper()
+		until(t, "membership", func(ctx context.Context) error {
+			info, err := c.Room(ctx, room)
+			if err == nil && !info.Member {
+				err = errors.New("not a member")
+			}
+			return err
+		})
+	}
+	member(cathy)
+	if err := add(t, cathy, room, bob.User()); !client.NeedsConsent(err) {
+		t.Fatalf("added without consent: %v", err)
+	}
+	must(cathy.RequestConsent(ctx, bob.User(), room))
+	waitConsent(t, bob, cathy.User(), room, client.ConsentAsked)
+	must(bob.GrantConsent(ctx, cathy.User(), room))
+	waitConsent(t, cathy, cathy.User(), room, client.ConsentGranted)
+	must(add(t, cathy, room, bob.User()))
+	if n := w.brought(t, "c.localhost", cathy.User(), bob.User()); n != 0 {
+		t.Error("what the grant brought was not used")
+	}
+	member(bob)
+	must(w.running["a.localhost"].store.View(ctx, func(tx store.ReadTx) error {
+		if list, err := tx.ConsentsOf(bob.User()); err != nil || len(list) != 0 {
+			t.Errorf("the hub holds %+v, %v", list, err)
+		}
+		return nil
+	}))
+}
