@@ -139,7 +139,6 @@ CREATE TABLE submissions (
     body         BLOB    NOT NULL, -- last: what is long is in nobody's way
     UNIQUE (client, txn)
 ) STRICT;
-CREATE INDEX submissions_unsent ON submissions (id) WHERE state = 1 AND accepted = 0;
 
 CREATE TABLE users (
     uri        TEXT    NOT NULL PRIMARY KEY,
