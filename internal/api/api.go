@@ -80,6 +80,8 @@ type Config struct {
 	Proofs      Proofs     // optional: rooms without checkpoints
 	People      People     // optional: neither consent nor profiles
 	Moderation  Moderation // optional: no reports of abuse
+	// Assets answers requests about attachments, which may ask Caller; optional.
+	Assets http.Handler
 	// Peer says how another provider is doing; optional.
 	Peer func(mimi.Domain) PeerStatus
 	// Deliveries says how far other providers have stored a room; optional.
@@ -154,6 +156,7 @@ func (s *Server) Handler() http.Handler {
 		connect.WithRecover(s.recovered)}
 	mux.Handle(clientpb.NewClientServiceHandler(clientService{s}, options...))
 	s.handlePeople(mux, options...)
+	s.handleAssets(mux)
 	s.handleReports(mux, options...)
 	mux.HandleFunc("GET "+clientpb.SyncPath, s.serveSync)
 	return securityHeaders(mux)

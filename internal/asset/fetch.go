@@ -20,7 +20,8 @@ import (
 // Limits of a fetch (reliability §5).
 const (
 	maxFetchBytes = 100 << 20
-	fetchTimeout  = 60 * time.Second
+	// FetchTimeout is for all of a file.
+	FetchTimeout  = 60 * time.Second
 	dialTimeout   = 5 * time.Second
 	headerTimeout = 10 * time.Second
 	maxURLBytes   = 2048
@@ -114,6 +115,17 @@ func (f *Fetcher) target(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// Wanted gives the headers that say which part of a file a request is for.
+func Wanted(header http.Header) http.Header {
+	out := http.Header{}
+	for _, name := range wanted {
+		if v := header.Get(name); v != "" {
+			out.Set(name, v)
+		}
+	}
+	return out
+}
+
 // wanted are the headers that say which part of a file is wanted; no others are passed on.
 var wanted = []string{"Range", "If-Range", "If-None-Match"}
 
@@ -132,7 +144,7 @@ type Download struct {
 // Get fetches a file, or the part that header asks for. A refusal is a *mimi.Problem:
 // 403 for where we do not go, 502 and 504 for what goes wrong there.
 func (f *Fetcher) Get(ctx context.Context, address string, header http.Header) (_ *Download, err error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, FetchTimeout)
 	defer func() {
 		if err != nil {
 			cancel()
@@ -155,7 +167,7 @@ func (f *Fetcher) Get(ctx context.Context, address string, header http.Header) (
 			u, err = f.target(u.String())
 			continue
 		}
-		return received(ctx, res, cancel)
+		return Received(ctx, res, cancel)
 	}
 	return nil, err
 }
@@ -174,11 +186,7 @@ func (f *Fetcher) ask(ctx context.Context, u *url.URL, header http.Header) (*htt
 	if err != nil {
 		return nil, badFile("its address is not one")
 	}
-	for _, name := range wanted {
-		if v := header.Get(name); v != "" {
-			req.Header.Set(name, v)
-		}
-	}
+	req.Header = Wanted(header)
 	req.Header.Set("User-Agent", "")
 	res, err := f.rt.RoundTrip(req)
 	if err != nil {
@@ -203,8 +211,9 @@ func badFile(why string) *mimi.Problem {
 	return mimi.NewProblem(http.StatusBadGateway, "bad-asset", "%s", why)
 }
 
-// received takes an answer over, once its first part is there.
-func received(ctx context.Context, res *http.Response, cancel context.CancelFunc) (*Download, error) {
+// Received takes an answer over, once its first part is there. Closing the Download
+// calls cancel, which ends ctx; it has been called if there is an error.
+func Received(ctx context.Context, res *http.Response, cancel context.CancelFunc) (*Download, error) {
 	d := &Download{Status: res.StatusCode, Header: http.Header{}, Length: res.ContentLength}
 	for _, name := range passedBack {
 		if v := res.Header.Get(name); v != "" {
@@ -222,6 +231,7 @@ func received(ctx context.Context, res *http.Response, cancel context.CancelFunc
 	}
 	if d.Length > maxFetchBytes {
 		res.Body.Close()
+		cancel()
 		return nil, badFile("the attachment is larger than this provider passes on")
 	}
 	b := &body{ctx: ctx, src: bufio.NewReaderSize(res.Body, firstBytes), closer: res.Body, cancel: cancel, left: maxFetchBytes, due: d.Length}

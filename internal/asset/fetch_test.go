@@ -202,7 +202,7 @@ func TestSlowDrip(t *testing.T) {
 					defer d.Body.Close()
 					_, err = io.Copy(io.Discard, d.Body)
 				}
-				if took := time.Since(begin); status(err) != 504 || took != fetchTimeout {
+				if took := time.Since(begin); status(err) != 504 || took != FetchTimeout {
 					t.Errorf("%v after %v", err, took)
 				}
 			})

@@ -272,6 +272,8 @@ func variables(e mimi.Endpoint, id string) map[string]string {
 			mimi.VarTargetUser: id, mimi.VarRequesterUser: id}
 	case mimi.EndpointSubmitBatch:
 		return map[string]string{mimi.VarDomain: id}
+	case mimi.EndpointProxyDownload:
+		return map[string]string{mimi.VarDownloadURL: id}
 	}
 	return map[string]string{mimi.VarRoomID: id}
 }

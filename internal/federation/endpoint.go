@@ -71,6 +71,7 @@ var endpoints = map[mimi.Endpoint]endpoint{
 	mimi.EndpointRequestConsent:  {http.MethodPost, 64 * kib, (*Server).requestConsent},
 	mimi.EndpointUpdateConsent:   {http.MethodPost, 1 * mib, (*Server).updateConsent},
 	mimi.EndpointIdentifierQuery: {http.MethodPost, 64 * kib, (*Server).identifierQuery},
+	mimi.EndpointProxyDownload:   {http.MethodGet, 0, (*Server).proxyDownload},
 	mimi.EndpointReportAbuse:     {http.MethodPost, 1 * mib, (*Server).reportAbuse},
 }
 

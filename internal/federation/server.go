@@ -79,6 +79,8 @@ type ServerConfig struct {
 	ReportAbuse func(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) error
 	// People, if not nil, answers the endpoints about consent and identifiers.
 	People People
+	// Assets, if not nil, answers requests for files.
+	Assets Assets
 	// Observed, if not nil, hears how each request of a proven sender went, and
 	// when the sender's certificate ends.
 	Observed func(peer mimi.Domain, err error, certificateExpires time.Time)
@@ -217,6 +219,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) ([]byte, int, er
 	if err := s.checkHost(r); err != nil {
 		return nil, 0, err
 	}
+	if s.cfg.Assets != nil && s.cfg.Assets.Public(w, r) {
+		return nil, 0, nil
+	}
 	peer, err := peerOf(r)
 	if err != nil {
 		return nil, 0, err
@@ -253,7 +258,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer mimi.Domain)
 	if err := checkMethod(w, r, ep.method); err != nil {
 		return nil, 0, err
 	}
-	if s.cfg.Enter != nil {
+	if s.cfg.Enter != nil && !isProxied(path) {
 		leave, err := s.cfg.Enter(r.Context(), peer)
 		if err != nil {
 			return nil, 0, err

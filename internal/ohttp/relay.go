@@ -71,3 +71,39 @@ func (y *Relay) passBack(w http.ResponseWriter, res *http.Response) {
 	w.WriteHeader(res.StatusCode)
 	w.Write(answer)
 }
+
+// maxKeyBytes bounds the keys of a gateway, of which a few hundred octets are usual.
+const maxKeyBytes = 64 << 10
+
+// ServeKeys fetches the keys of the gateway that a GET is about, so that its clients need
+// not show themselves to ask for them either.
+func (y *Relay) ServeKeys(w http.ResponseWriter, r *http.Request) {
+	address, ok := y.Gateway(r)
+	if !ok {
+		http.Error(w, "no such gateway", http.StatusForbidden)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		http.Error(w, "no such gateway", http.StatusForbidden)
+		return
+	}
+	req.Header.Set("Accept", ohttp.MediaTypeKeys)
+	req.Header.Set("User-Agent", "")
+	res, err := y.Transport.RoundTrip(req)
+	if err != nil {
+		http.Error(w, "the gateway does not answer", http.StatusBadGateway)
+		return
+	}
+	defer res.Body.Close()
+	keys, err := io.ReadAll(io.LimitReader(res.Body, maxKeyBytes+1))
+	if err != nil || len(keys) > maxKeyBytes || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != ohttp.MediaTypeKeys {
+		http.Error(w, "the gateway offers no keys", http.StatusBadGateway)
+		return
+	}
+	w.Header().Set("Content-Type", ohttp.MediaTypeKeys)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(keys)
+}

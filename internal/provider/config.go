@@ -46,6 +46,7 @@ type Config struct {
 	Federation FederationConfig `toml:"federation"`
 	API        APIConfig        `toml:"api"`
 	IdentityCA IdentityCAConfig `toml:"identity_ca"`
+	Assets     AssetsConfig     `toml:"assets"`
 	Limits     LimitsConfig     `toml:"limits"`
 	Log        LogConfig        `toml:"log"`
 }
@@ -72,6 +73,17 @@ type PeerConfig struct {
 	// Address is the host:port to connect to, in place of what DNS says. Only such
 	// peers may have an address that is not public. Required.
 	Address string `toml:"address"`
+	// AssetHosts are the hosts, besides its domain, on which the peer keeps files.
+	// They must have public addresses.
+	AssetHosts []string `toml:"asset_hosts,omitempty"`
+}
+
+// AssetsConfig is about attachments, which lie in assets in the data directory.
+type AssetsConfig struct {
+	// Host stands in the addresses of our users' attachments. Port 443 of it has to
+	// lead to the federation listener, or to the one for clients if strangers' clients
+	// are to fetch from us directly. Default: identity.
+	Host string `toml:"host"`
 }
 
 // APIConfig is about our users' clients.
@@ -118,6 +130,7 @@ func (c Config) withDefaults() Config {
 	if c.API.CertFile == "" && c.API.KeyFile == "" {
 		c.API.CertFile, c.API.KeyFile = c.Federation.CertFile, c.Federation.KeyFile
 	}
+	setDefault(&c.Assets.Host, c.Identity)
 	c.Limits = c.Limits.withDefaults()
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
@@ -190,6 +203,14 @@ func (c Config) Validate() error {
 			bad(key, "%v", err)
 		}
 		checkAddress(bad, key+".address", c.Federation.Peers[d].Address)
+		for _, h := range c.Federation.Peers[d].AssetHosts {
+			if _, err := mimi.ParseDomain(h); err != nil {
+				bad(key+".asset_hosts", "%v", err)
+			}
+		}
+	}
+	if _, err := mimi.ParseDomain(c.Assets.Host); err != nil && c.Assets.Host != "" {
+		bad("assets.host", "%v", err)
 	}
 	c.Limits.validate(bad)
 	if _, ok := logLevels[c.Log.Level]; !ok {

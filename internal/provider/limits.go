@@ -85,6 +85,15 @@ type LimitsConfig struct {
 	// OutboxBytesPerPeer is how many octets they may have together.
 	// Default: 1073741824, which is 1 GiB
 	OutboxBytesPerPeer int `toml:"outbox_bytes_per_peer"`
+	// UploadBytes is how many octets an attachment may have.
+	// Default: 26214400, which is 25 MiB
+	UploadBytes int `toml:"upload_bytes"`
+	// AssetBytesPerUser is how many all attachments of a user may have together.
+	// Default: 1073741824, which is 1 GiB
+	AssetBytesPerUser int `toml:"asset_bytes_per_user"`
+	// TransfersPerUser is how many pieces of attachments a user may send, or fetch by
+	// way of a hub, at once. Default: 4
+	TransfersPerUser int `toml:"transfers_per_user"`
 }
 
 // limitOff is how no limit is written.
@@ -132,6 +141,9 @@ func (l *LimitsConfig) counts() []count {
 		{"outbox_per_user", &l.OutboxPerUser, 10_000, plenty},
 		{"outbox_per_peer", &l.OutboxPerPeer, 1_000_000, plenty},
 		{"outbox_bytes_per_peer", &l.OutboxBytesPerPeer, 1 << 30, plenty},
+		{"upload_bytes", &l.UploadBytes, 25 << 20, plenty},
+		{"asset_bytes_per_user", &l.AssetBytesPerUser, 1 << 30, plenty},
+		{"transfers_per_user", &l.TransfersPerUser, 4, 10_000},
 	}
 }
 

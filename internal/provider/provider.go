@@ -61,6 +61,7 @@ type Provider struct {
 	book       *peer.Book
 	deliveries *delivery.Service
 	people     *people
+	assets     *assets
 	moderator  *moderator
 	proofs     *proofs
 	franker    *moderation.Franker
@@ -92,6 +93,7 @@ func New(cfg Config, log *slog.Logger) (*Provider, error) {
 	setDefault(&cfg.HeadsFile, filepath.Join(cfg.DataDir, headsFile))
 	setDefault(&cfg.HideUsers, hideYes)
 	setDefault(&cfg.Search, "partial")
+	setDefault(&cfg.Assets.Host, cfg.Identity)
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -194,7 +196,11 @@ func (p *Provider) wire(k keyring) error {
 		Log: p.log.With("part", "keymaterial"),
 	})
 	p.deliveries = delivery.New(delivery.Config{Domain: domain, Store: p.store, Remote: p.remote})
+	if err := p.wireAssets(k); err != nil {
+		return err
+	}
 	p.fed, err = federation.NewServer(federation.ServerConfig{
+		Assets: p.assets,
 		Domain: domain, Certificate: k.federation, Roots: k.peers, Roles: claimsCounted{&roles{h, p.follower, km, p.proofs}, rates}, Entries: logs{domain, h, p.follower}, Checkpoint: p.proofs.at,
 		Allowed: p.cfg.allowed(), Alive: p.alive, Limit: rates.request, Enter: rates.places.Enter, Delivery: p.deliveries.Report, People: p.people, ReportAbuse: p.moderator.Take, Observed: p.book.Received, Log: p.log.With("part", "federation"),
 	})
@@ -212,6 +218,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	}
 	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
 	p.api = api.New(api.Config{
+		Assets: p.assets.clients(),
 		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people, Moderation: p.moderator,
 		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
@@ -300,6 +307,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	crew.work("fanout", p.fanout.Run)
 	crew.work("follower", p.follower.Run)
 	crew.work("consent", p.people.Run)
+	crew.work("assets", p.assets.run)
 	crew.work("sync", func(ctx context.Context) error { p.api.Run(ctx); return nil })
 	for _, s := range servers {
 		crew.serve(s)
