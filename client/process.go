@@ -38,7 +38,7 @@ func (b *batch) entry(uri mimi.RoomURI, e *clientpb.Entry) error {
 	case mimi.FanoutApplication:
 		return b.application(r, f, b.ahead[e])
 	case mimi.FanoutProposal:
-		return b.proposals(r, f.Proposals())
+		return b.proposals(r, f.Proposals(), policy.JudgeProposals)
 	case mimi.FanoutCommit:
 		return b.commit(r, f)
 	}
@@ -171,9 +171,24 @@ func (c *Client) identityOf(cred *mls.Credential) (mimi.Identity, error) {
 	return id, err
 }
 
+// renewed takes in the proposals a hub made anew because a joiner's commit dropped them.
+// Before is the group that commit was made in. The joiner itself does not have it and
+// takes the hub's word; all the others would distrust the room.
+func (b *batch) renewed(r *room, external bool, before *mls.PublicGroup, list []*mls.Message) error {
+	if !external && len(list) > 0 {
+		return b.distrust(r, r.pos.Seq, errors.New("proposals are attached to a commit that drops none"))
+	}
+	return b.proposals(r, list, func(uri mimi.RoomURI, next *mls.PublicGroup, bundle ...*mls.CachedProposal) error {
+		if before == nil {
+			return nil
+		}
+		return policy.JudgeRenewed(uri, before, next, bundle...)
+	})
+}
+
 // proposals takes in one bundle of proposals that wait for a commit. They are
 // judged as the hub had to judge them.
-func (b *batch) proposals(r *room, list []*mls.Message) error {
+func (b *batch) proposals(r *room, list []*mls.Message, judge func(mimi.RoomURI, *mls.PublicGroup, ...*mls.CachedProposal) error) error {
 	if r.group == nil || len(list) == 0 {
 		return nil
 	}
@@ -195,7 +210,7 @@ func (b *batch) proposals(r *room, list []*mls.Message) error {
 			bundle = append(bundle, cached[len(cached)-1])
 		}
 	}
-	if err := policy.JudgeProposals(r.uri, before, bundle...); err != nil {
+	if err := judge(r.uri, before, bundle...); err != nil {
 		return b.distrust(r, r.pos.Seq, fmt.Errorf("proposal: %w", err))
 	}
 	return nil
@@ -231,7 +246,7 @@ func (b *batch) commit(r *room, f *mimi.FanoutMessage) error {
 	if err := b.dropPending(r, outcome{lost: true, epoch: r.group.Epoch()}); err != nil {
 		return err
 	}
-	if err := b.proposals(r, f.Proposals()); err != nil {
+	if err := b.renewed(r, received.Public.External, before, f.Proposals()); err != nil {
 		return err
 	}
 	b.encryptLater(r)
@@ -262,7 +277,7 @@ func (b *batch) mergeOwn(r *room, f *mimi.FanoutMessage) error {
 	if before != nil {
 		b.emit(describeOwn(r, before, f.Timestamp, b.c.user))
 	}
-	if err := b.proposals(r, f.Proposals()); err != nil {
+	if err := b.renewed(r, p.commit.Base() == nil, before, f.Proposals()); err != nil {
 		return err
 	}
 	b.encryptLater(r)

@@ -97,7 +97,9 @@ func (c *commit) listActors(env *Env) (map[mimi.UserURI]mimi.UserURI, error) {
 			who[list[r.UserIndex].User] = by
 		}
 		for _, index := range u.Removed {
-			who[list[index].User] = by
+			if who[list[index].User] = by; c.renewedLeave(p, list[index].User) {
+				who[list[index].User] = list[index].User
+			}
 		}
 		for _, a := range u.Added {
 			who[a.User] = by
@@ -124,6 +126,9 @@ func (c *commit) remover(env *Env, leaf mls.LeafIndex) (mimi.UserURI, error) {
 		p := &c.list[i]
 		if p.Type == mls.ProposalTypeSelfRemove && p.sender.LeafIndex == leaf ||
 			p.Type == mls.ProposalTypeRemove && p.Remove.Removed == leaf {
+			if m, ok := c.before.member(leaf); ok && c.renewedLeave(p, m.User) {
+				return m.User, nil
+			}
 			return c.user(env, p)
 		}
 	}

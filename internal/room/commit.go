@@ -26,6 +26,12 @@ func (s State) submitCommit(env *Env, in *Handshake, timestamp uint64) (State, E
 		return s, Effects{}, err
 	}
 	f := mimi.FanoutMessage{Timestamp: timestamp, Message: in.bundle.Message}
+	if f.ExternalProposals, err = c.renewals(env, &next); err != nil {
+		return s, Effects{}, err
+	}
+	if next, err = c.renew(next, f.Proposals(), timestamp); err != nil {
+		return s, Effects{}, err
+	}
 	body, err := f.Marshal()
 	if err != nil {
 		return s, Effects{}, err
@@ -37,15 +43,13 @@ func (s State) submitCommit(env *Env, in *Handshake, timestamp uint64) (State, E
 // announceCommit takes a commit from the hub's log, with the proposals the hub
 // renewed for the new epoch (FAN-13).
 func (s State) announceCommit(env *Env, in *Announcement) (State, Effects, error) {
-	_, next, eff, err := s.commit(env, &in.message.Message, "")
+	c, next, eff, err := s.commit(env, &in.message.Message, "")
 	if err != nil {
 		return s, Effects{}, err
 	}
 	next.groupInfo = nil // it travels to the hub only
-	if len(in.message.ExternalProposals) > 0 {
-		if next, err = next.propose(env, in.message.Proposals(), "", in.message.Timestamp); err != nil {
-			return s, Effects{}, err
-		}
+	if next, err = c.renew(next, in.message.Proposals(), in.message.Timestamp); err != nil {
+		return s, Effects{}, err
 	}
 	next = next.append(&eff, in.entry(KindCommit))
 	return next, eff, nil

@@ -3,7 +3,6 @@ package room
 import (
 	"bytes"
 
-	"hubbub/mimi"
 	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
@@ -27,11 +26,8 @@ func (s *State) checkWhole(l Limits) error {
 
 // checkHub demands that the hub stays an external sender (RS-6, H53).
 func (s *State) checkHub() error {
-	senders := s.group.ExternalSenders()
-	for i := range senders {
-		if d, err := mimi.ProviderIdentity(&senders[i].Credential); err == nil && d == s.Hub {
-			return nil
-		}
+	if _, ok := s.hubSender(); ok {
+		return nil
 	}
 	return refuse(NotAllowed, "the hub is not among the external senders")
 }

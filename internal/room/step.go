@@ -31,6 +31,9 @@ type Env struct {
 	Verifier *mimi.Verifier
 	Limits   Limits  // of the rooms we host
 	Frank    Franker // nil: no message is franked
+	// Signer signs the proposals of the rooms we host; nil: none are made. Signatures
+	// follow from what is signed, so a step that is taken again makes the same.
+	Signer *mls.SignatureKey
 }
 
 // Input is something a room is asked to accept: a *Submission, a *Handshake or

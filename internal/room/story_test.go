@@ -97,6 +97,7 @@ func newStage(t *testing.T) *stage {
 		clients: map[string]*roomtest.Client{}, held: map[string]room.Input{}}
 	p.world = &roomtest.World{T: t, Now: func() time.Time { return p.now }}
 	p.hubKey = p.world.NewKey()
+	p.env.Signer = p.hubKey
 	return p
 }
 

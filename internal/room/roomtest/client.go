@@ -330,6 +330,9 @@ func (c *Client) Follow(entry []byte) bool {
 	for i := range f.MoreProposals {
 		messages = append(messages, f.MoreProposals[i].Raw)
 	}
+	for i := range f.ExternalProposals {
+		messages = append(messages, f.ExternalProposals[i].Raw)
+	}
 	for _, m := range messages {
 		if c.pending != nil && bytes.Equal(m, c.pending.Message()) {
 			c.Group, c.pending = c.pending.Merge(), nil
