@@ -17,6 +17,10 @@ type Notifier struct {
 	byRoom  map[mimi.RoomURI]map[*wakeup]struct{}
 	watch   map[mimi.RoomURI]struct{} // rooms whose membership is to be looked at
 	kick    chan struct{}             // has a value if watch is not empty
+
+	// changed says whether more than the log of a room may have changed since it
+	// was asked last.
+	changed func(mimi.RoomURI) bool
 }
 
 // NewNotifier makes a notifier nobody listens to yet.
@@ -27,7 +31,16 @@ func NewNotifier() *Notifier {
 		byRoom:  map[mimi.RoomURI]map[*wakeup]struct{}{},
 		watch:   map[mimi.RoomURI]struct{}{},
 		kick:    make(chan struct{}, 1),
+		changed: func(mimi.RoomURI) bool { return true },
 	}
+}
+
+// watchOnly has the membership looked at only of rooms of which changed says that
+// more than their log may have changed.
+func (n *Notifier) watchOnly(changed func(mimi.RoomURI) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.changed = changed
 }
 
 // Wake says that a room's log or projections changed.
@@ -40,8 +53,10 @@ func (n *Notifier) Wake(room mimi.RoomURI) {
 	for w := range n.byRoom[room] {
 		w.add(room)
 	}
-	n.watch[room] = struct{}{}
-	signal(n.kick)
+	if n.changed(room) {
+		n.watch[room] = struct{}{}
+		signal(n.kick)
+	}
 }
 
 // WakeClient says that something of one client changed: a Welcome, a

@@ -166,7 +166,7 @@ func (st *stream) next(r ring) (*page, error) {
 // stream was at the head, and from there on nothing but the log has grown.
 func (st *stream) quick(uri mimi.RoomURI, p *page) bool {
 	c := st.rooms[uri]
-	if c == nil || !c.atHead || st.s.Tails == nil || len(st.told) >= maxTold {
+	if c == nil || !c.atHead || st.s.Tails == nil {
 		return false
 	}
 	list, known := st.s.Tails.After(uri, c.sent, pageEntries, fullPageBytes)
@@ -195,8 +195,9 @@ func (st *stream) quick(uri mimi.RoomURI, p *page) bool {
 	return true
 }
 
-// maxTold bounds what is remembered of submissions that were shown from memory.
-const maxTold = 1024
+// maxTold bounds what is remembered of submissions that were shown from memory. Once
+// it is forgotten a look at the store may show one again that is not acked yet.
+const maxTold = 4096
 
 // settled shows a submission that an entry has settled, if it is the client's.
 func (st *stream) settled(sub *store.Submission, p *page) {
@@ -204,6 +205,9 @@ func (st *stream) settled(sub *store.Submission, p *page) {
 		return
 	}
 	delete(st.open, sub.Txn)
+	if len(st.told) >= maxTold {
+		clear(st.told)
+	}
 	st.told[sub.Txn] = true
 	shown := st.s.submissionPB(*sub)
 	shown.Revision = 0

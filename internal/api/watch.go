@@ -26,6 +26,9 @@ func (s *Server) Run(ctx context.Context) {
 		close(s.stopping)
 		s.Notifier.endAll(errStopping)
 	}()
+	if s.Tails != nil {
+		s.Notifier.watchOnly(s.Tails.Changed)
+	}
 	seen := map[mimi.RoomURI]uint64{} // history up to here has been looked at
 	for {
 		select {

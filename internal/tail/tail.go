@@ -63,6 +63,7 @@ type end struct {
 	entries []*Entry
 	bytes   int
 	place   *list.Element
+	changed bool // more than the log has changed since Changed was asked last
 }
 
 // New makes Tails that hold about so many octets.
@@ -105,6 +106,20 @@ func (t *Tails) Last(uri mimi.RoomURI) uint64 {
 	return 0
 }
 
+// Changed says whether an entry that is not plain may have come since it was asked
+// last. It is for one who asks after every Update.
+func (t *Tails) Changed(uri mimi.RoomURI) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rooms[uri]
+	if r == nil {
+		return true
+	}
+	changed := r.changed
+	r.changed = false
+	return changed
+}
+
 // add takes entries that have become durable and follow each other. Those of calls
 // that overtook each other are left out: a tail has no gaps.
 func (t *Tails) add(uri mimi.RoomURI, entries []*Entry) {
@@ -112,7 +127,7 @@ func (t *Tails) add(uri mimi.RoomURI, entries []*Entry) {
 	defer t.mu.Unlock()
 	r := t.rooms[uri]
 	if r == nil {
-		r = &end{uri: uri}
+		r = &end{uri: uri, changed: true}
 		r.place = t.used.PushFront(r)
 		t.rooms[uri] = r
 	}
@@ -122,12 +137,14 @@ func (t *Tails) add(uri mimi.RoomURI, entries []*Entry) {
 			return
 		case entries[0].Seq > last+1:
 			t.cut(r, n)
+			r.changed = true
 		}
 	}
 	r.entries = append(r.entries, entries...)
 	for _, e := range entries {
 		r.bytes += size(e)
 		t.bytes += size(e)
+		r.changed = r.changed || !e.Plain
 	}
 	t.used.MoveToFront(r.place)
 	over := max(0, len(r.entries)-maxRoomEntries)
