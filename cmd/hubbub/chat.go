@@ -31,7 +31,7 @@ func (c *cli) chatCmd() *cobra.Command {
 		Short: "take part in a chat: type a line to post it",
 		Long: "Shows the chat and posts each line that is typed. Works over pipes as well.\n" +
 			"Below your messages: ✓ a provider has stored it, … not yet, ? unknown.\n" +
-			"Lines that begin with a slash are commands: /who /history /add PERSON /remove PERSON /quit",
+			"@bob in a line draws bob in. Lines that begin with a slash are commands:\n" + chatHelp,
 		Args: cobra.NoArgs,
 	}
 	w.flags(cmd, true)
@@ -75,6 +75,7 @@ type chatSession struct {
 
 	open  map[client.MessageID]client.State // own messages without a final state
 	shown map[client.MessageID]bool
+	ids   bool // messages are shown with their numbers
 	left  bool // removed from the chat
 	lost  bool // the connection to the own provider, and the person was told
 	marks *marks
@@ -99,8 +100,13 @@ func (s *chatSession) greet(ctx context.Context, r client.RoomInfo) error {
 	for _, m := range messages[max(0, len(messages)-chatHistory):] {
 		s.show(m)
 	}
+	s.read(r.Pos.Seq)
 	return nil
 }
+
+// read notes that the person has seen the chat up to a place. What cannot be noted
+// now is noted with the next message.
+func (s *chatSession) read(seq uint64) { s.cl.MarkRead(context.Background(), s.room, seq) }
 
 // say prints one line.
 func (s *chatSession) say(line string) { fmt.Fprintln(s.c.out, line) }
@@ -111,16 +117,50 @@ func (s *chatSession) show(m client.Message) {
 		return
 	}
 	s.shown[m.ID] = true
-	who := m.Sender.Handle()
-	line := fmt.Sprintf("%s  %s: %s", m.Timestamp.Local().Format("15:04:05"), who, term.Printable(m.Text))
-	if m.Sender == s.cl.User() {
-		line = s.style.Dim(line)
-	}
 	if m.State != client.Posted {
 		s.open[m.ID] = m.State
+	}
+	s.write(m)
+}
+
+// write prints a message as it is now.
+func (s *chatSession) write(m client.Message) {
+	if !m.InReplyTo.IsZero() {
+		s.say("          " + s.style.Dim("┌ "+s.quote(m.InReplyTo)))
+	}
+	number := ""
+	if s.ids {
+		number = s.style.Dim(reference(m)) + "  "
+	}
+	line := fmt.Sprintf("%s%s  %s: %s", number, m.Timestamp.Local().Format("15:04:05"), m.Sender.Handle(), bodyText(m))
+	switch {
+	case m.Sender == s.cl.User():
+		line = s.style.Dim(line)
+	case m.MentionsUser(s.cl.User()):
+		line = s.style.Bold(line)
+	}
+	if t := remarks(m, time.Now()); t != "" {
+		line += " " + s.style.Dim(t)
+	}
+	if m.State != client.Posted {
 		line += "  " + s.style.Warn("["+stateText(m)+"]")
 	}
 	s.say(line)
+	if len(m.Reactions) > 0 {
+		s.say("          " + reactionsText(m.Reactions))
+	}
+}
+
+// quote is the beginning of a message that another answers (CNT-41).
+func (s *chatSession) quote(id client.MessageID) string {
+	m, err := s.cl.Message(context.Background(), s.room, id)
+	if err == nil && m.Act == client.ActEdit {
+		m, err = s.cl.Message(context.Background(), s.room, m.About)
+	}
+	if err != nil {
+		return "a message that is not on this device"
+	}
+	return m.Sender.Handle() + ": " + excerpt(bodyText(m))
 }
 
 // loop reads lines and events until the input ends, the person leaves or is
@@ -157,7 +197,7 @@ func (s *chatSession) loop(ctx context.Context, events func(func(client.Event) b
 			}
 			s.event(ev)
 		case k := <-s.marks.told:
-			s.say(fmt.Sprintf("          ↳ %s  %s", deliveryMarks(k.delivery), s.style.Dim(excerpt(k.message.Text))))
+			s.say(fmt.Sprintf("          ↳ %s  %s", deliveryMarks(k.delivery), s.style.Dim(excerpt(k.message.Plain()))))
 		case line, ok := <-lines:
 			if !ok {
 				if err := *readErr; err != nil {
@@ -220,18 +260,26 @@ func (s *chatSession) line(ctx context.Context, line string) bool {
 		}
 		return done
 	}
-	m, err := s.cl.Send(ctx, s.room, line)
-	if err != nil {
+	if err := s.post(ctx, client.Draft{Text: line}); err != nil {
 		s.complain(err)
-		return false
+	}
+	return false
+}
+
+// post posts a message. Whoever it names, as @bob, is drawn in.
+func (s *chatSession) post(ctx context.Context, d client.Draft) error {
+	d.Mentions = s.named(ctx, d.Text)
+	m, err := s.cl.Post(ctx, s.room, d)
+	if err != nil {
+		return err
 	}
 	s.shown[m.ID] = true
 	if !s.echo {
-		s.say(fmt.Sprintf("%s  %s: %s", m.Timestamp.Local().Format("15:04:05"), m.Sender.Handle(), term.Printable(m.Text)))
+		s.write(m)
 	}
 	s.open[m.ID] = client.Sending
 	s.changed(m)
-	return false
+	return nil
 }
 
 // complain says what went wrong and goes on.
@@ -243,48 +291,20 @@ func (s *chatSession) complain(err error) {
 	}
 }
 
-func (s *chatSession) command(ctx context.Context, words []string) (done bool, err error) {
-	ctx, cancel := withTimeout(ctx)
-	defer cancel()
-	switch words[0] {
-	case "/quit", "/q":
-		return true, nil
-	case "/who":
-		r, err := s.cl.Room(ctx, s.room)
-		for _, p := range r.Participants {
-			s.say(fmt.Sprintf("  %s  role %d", p.User.Handle(), p.Role))
-		}
-		return false, err
-	case "/history":
-		history, err := s.cl.History(ctx, s.room)
-		for _, h := range history {
-			s.say(fmt.Sprintf("  %d  %s %s %s", h.Seq, h.Actor.Handle(), h.Action, h.User.Handle()))
-		}
-		return false, err
-	case "/add", "/remove":
-		users, err := handles(words[1:])
-		if err != nil || len(users) == 0 {
-			return false, errors.Join(err, fail(exitUsage, words[0]+" cathy@c.localhost", "whom?"))
-		}
-		if words[0] == "/remove" {
-			removed, err := s.cl.RemoveUsers(ctx, s.room, users...)
-			return false, errors.Join(err, notRemoved(removed))
-		}
-		added, err := s.cl.AddUsers(ctx, s.room, users...)
-		return false, errors.Join(err, notAdded(added))
-	}
-	return false, fail(exitUsage, "/who /history /add PERSON /remove PERSON /quit", "no command %s", words[0])
-}
-
 func (s *chatSession) event(ev client.Event) {
 	switch e := ev.(type) {
 	case client.MessageReceived:
 		if e.Message.Room == s.room {
 			s.show(e.Message)
+			s.read(e.Message.Seq)
 		}
 	case client.MessageChanged:
 		if e.Message.Room == s.room {
 			s.changed(e.Message)
+		}
+	case client.MessageUpdated:
+		if e.Message.Room == s.room && s.shown[e.Message.ID] {
+			s.say(fmt.Sprintf("          ↳ %s  %s", updateText(e), s.style.Dim(excerpt(bodyText(e.Message)))))
 		}
 	case client.RoomAdded:
 		if e.Room != s.room {
@@ -323,20 +343,25 @@ func (s *chatSession) changed(m client.Message) {
 	}
 	s.open[m.ID] = m.State
 	text := stateText(m)
+	if m.Act != client.ActWrite {
+		text = string(m.Act) + " " + text
+	}
 	switch m.State {
 	case client.Sending:
 		return
 	case client.Posted:
 		delete(s.open, m.ID)
 		text = s.style.Good(text)
-		s.marks.follow(m)
+		if m.Act == client.ActWrite {
+			s.marks.follow(m)
+		}
 	case client.Rejected:
 		delete(s.open, m.ID)
 		text = s.style.Bad(text)
 	case client.Queued:
 		text = s.style.Warn(text)
 	}
-	s.say(fmt.Sprintf("          ↳ %s  %s", text, s.style.Dim(excerpt(m.Text))))
+	s.say(fmt.Sprintf("          ↳ %s  %s", text, s.style.Dim(excerpt(m.Plain()))))
 }
 
 // excerpt is the beginning of a text, enough to know it again.

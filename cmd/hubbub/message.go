@@ -16,8 +16,9 @@ import (
 )
 
 func (c *cli) messageCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "message", Short: "single messages: how far they have come"}
-	cmd.AddCommand(c.messageShowCmd(), c.messageResendCmd())
+	cmd := &cobra.Command{Use: "message", Short: "single messages: how far they have come, replies, edits, reactions"}
+	cmd.AddCommand(c.messageShowCmd(), c.messageResendCmd(), c.messageReplyCmd(), c.messageEditCmd(), c.messageDeleteCmd(),
+		c.messageReactCmd(), c.messageReadCmd(), c.messageReceiptsCmd())
 	return cmd
 }
 
@@ -155,7 +156,7 @@ func findMessage(ctx context.Context, cl *session, room mimi.RoomURI, which stri
 
 func (c *cli) showMessage(m client.Message, d client.Delivery, unknown error) {
 	style := term.StyleFor(c.out)
-	fmt.Fprintf(c.out, "%s  %s: %s\n", style.Dim(m.ID.String()[:16]), m.Sender.Handle(), excerpt(m.Text))
+	fmt.Fprintf(c.out, "%s  %s: %s\n", style.Dim(m.ID.String()[:16]), m.Sender.Handle(), excerpt(bodyText(m)))
 	line := func(mark, text string) { fmt.Fprintf(c.out, "  %s %s\n", mark, text) }
 	switch m.State {
 	case client.Posted:
@@ -165,6 +166,18 @@ func (c *cli) showMessage(m client.Message, d client.Delivery, unknown error) {
 	default:
 		line(style.Warn(markWaiting), stateText(m))
 		return
+	}
+	if t := remarks(m, time.Now()); t != "" {
+		line(" ", t)
+	}
+	for _, v := range m.Versions {
+		line(" ", fmt.Sprintf("%s  %s", v.Timestamp.Local().Format(time.DateTime), excerpt(v.Text)))
+	}
+	if len(m.Reactions) > 0 {
+		line(" ", reactionsText(m.Reactions))
+	}
+	if len(m.Receipts) > 0 {
+		line(" ", receiptsText(m.Receipts))
 	}
 	if unknown != nil {
 		line(style.Warn(markUnknown), "what other providers have is unknown: "+unknown.Error())

@@ -18,30 +18,6 @@ import (
 // maxTextBytes is the longest text that send reads from standard input.
 const maxTextBytes = 48 << 10
 
-// messageJSON is a message in the JSON output.
-type messageJSON struct {
-	Event      string         `json:"event,omitempty"`
-	ID         string         `json:"id"`
-	Room       mimi.RoomURI   `json:"room"`
-	Sender     mimi.UserURI   `json:"sender"`
-	Device     mimi.ClientURI `json:"device"`
-	Text       string         `json:"text"`
-	Seq        uint64         `json:"seq"`
-	TimeMS     int64          `json:"time_ms"`
-	State      client.State   `json:"state"`
-	Reason     string         `json:"reason,omitempty"`
-	WaitingFor mimi.Domain    `json:"waiting_for,omitempty"`
-}
-
-func messageToJSON(event string, m client.Message) messageJSON {
-	out := messageJSON{Event: event, ID: m.ID.String(), Room: m.Room, Sender: m.Sender, Device: m.Device, Text: m.Text,
-		Seq: m.Seq, TimeMS: m.Timestamp.UnixMilli(), State: m.State, Reason: m.Reason}
-	if m.WaitingFor != nil {
-		out.WaitingFor = m.WaitingFor.Provider
-	}
-	return out
-}
-
 // stateText says in words how far an own message has come.
 func stateText(m client.Message) string {
 	switch m.State {
@@ -65,6 +41,7 @@ func stateText(m client.Message) string {
 func (c *cli) sendCmd() *cobra.Command {
 	w := &whoami{}
 	var wait time.Duration
+	var o draftFlags
 	cmd := &cobra.Command{
 		Use:   "send TEXT... | -",
 		Short: "post one message (- reads it from standard input)",
@@ -74,8 +51,13 @@ func (c *cli) sendCmd() *cobra.Command {
 	}
 	w.flags(cmd, true)
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "how long to wait for the hub's answer")
+	o.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		text, err := c.textOf(args)
+		if err != nil {
+			return err
+		}
+		draft, err := o.draft(text)
 		if err != nil {
 			return err
 		}
@@ -88,13 +70,51 @@ func (c *cli) sendCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		m, err := sendAndWait(cmd.Context(), cl, room, text, wait)
+		if o.replyTo != "" {
+			to, err := findMessage(cmd.Context(), cl, room, o.replyTo)
+			if err != nil {
+				return err
+			}
+			draft.ReplyTo = to.ID
+		}
+		m, err := cl.Post(cmd.Context(), room, draft)
 		if err != nil {
+			return err
+		}
+		if m, err = waitFor(cmd.Context(), cl, m, wait); err != nil {
 			return err
 		}
 		return c.tellSent(m)
 	}
 	return cmd
+}
+
+// draftFlags are what a message may have besides its text.
+type draftFlags struct {
+	replyTo  string
+	topic    string
+	mentions []string
+	expire   time.Duration
+	markdown bool
+}
+
+func (o *draftFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.replyTo, "reply-to", "", "the message it answers: its id, the beginning of it, or its Seq")
+	cmd.Flags().StringVar(&o.topic, "topic", "", "the topic it belongs to")
+	cmd.Flags().StringSliceVar(&o.mentions, "mention", nil, "people to draw in, such as bob@b.localhost")
+	cmd.Flags().DurationVar(&o.expire, "expire", 0, "let it vanish so long after it was read, such as 1h")
+	cmd.Flags().BoolVar(&o.markdown, "markdown", false, "the text is Markdown")
+}
+
+func (o *draftFlags) draft(text string) (client.Draft, error) {
+	users, err := handles(o.mentions)
+	if err != nil {
+		return client.Draft{}, err
+	}
+	if o.expire != 0 && o.expire < time.Second {
+		return client.Draft{}, fail(exitUsage, "--expire 1h", "a message cannot vanish after %s", o.expire)
+	}
+	return client.Draft{Text: text, Markdown: o.markdown, Mentions: users, Topic: o.topic, ExpireAfter: o.expire}, nil
 }
 
 // roomToSendTo finds the chat and lets the device in if need be. A chat named by
@@ -128,16 +148,6 @@ func (c *cli) textOf(args []string) (string, error) {
 	return strings.TrimRight(string(b), "\n"), nil
 }
 
-// sendAndWait posts and waits at most wait for a final state; then it returns
-// the message as far as it has come.
-func sendAndWait(ctx context.Context, cl *session, room mimi.RoomURI, text string, wait time.Duration) (client.Message, error) {
-	m, err := cl.Send(ctx, room, text)
-	if err != nil {
-		return m, err
-	}
-	return waitFor(ctx, cl, m, wait)
-}
-
 // waitFor waits at most wait for a final state of a message.
 func waitFor(ctx context.Context, cl *session, m client.Message, wait time.Duration) (client.Message, error) {
 	waiting, cancel := context.WithTimeout(ctx, wait)
@@ -149,21 +159,7 @@ func waitFor(ctx context.Context, cl *session, m client.Message, wait time.Durat
 	if waiting.Err() == nil || ctx.Err() != nil {
 		return m, err
 	}
-	return currentMessage(ctx, cl, m)
-}
-
-// currentMessage looks a message up in the device's own copy.
-func currentMessage(ctx context.Context, cl *session, m client.Message) (client.Message, error) {
-	all, err := cl.Messages(ctx, m.Room, 0, 100_000)
-	if err != nil {
-		return m, err
-	}
-	for _, have := range all {
-		if have.ID == m.ID {
-			return have, nil
-		}
-	}
-	return m, nil
+	return cl.Message(ctx, m.Room, m.ID)
 }
 
 func (c *cli) tellSent(m client.Message) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,7 +101,7 @@ func (t *tailer) replay(ctx context.Context, after uint64) error {
 
 // messageLine is a message for people.
 func messageLine(m client.Message) string {
-	line := fmt.Sprintf("%s: %s", m.Sender.Handle(), term.Printable(m.Text))
+	line := strings.TrimRight(fmt.Sprintf("%s: %s %s", m.Sender.Handle(), bodyText(m), remarks(m, time.Now())), " ")
 	if m.State != client.Posted {
 		line += "  [" + stateText(m) + "]"
 	}
@@ -131,7 +132,10 @@ func (t *tailer) event(ctx context.Context, ev client.Event) error {
 		t.ended = t.ended || e.Message.Text == t.until && t.until != ""
 		return t.print(ctx, e.Message.Room, messageToJSON("message", e.Message), messageLine(e.Message))
 	case client.MessageChanged:
-		return t.print(ctx, e.Message.Room, messageToJSON("state", e.Message), "own message "+stateText(e.Message))
+		return t.print(ctx, e.Message.Room, messageToJSON("state", e.Message), "own "+string(e.Message.Act)+" "+stateText(e.Message))
+	case client.MessageUpdated:
+		line := fmt.Sprintf("%s  [%s]", updateText(e), excerpt(bodyText(e.Message)))
+		return t.print(ctx, e.Message.Room, updateToJSON(e), line)
 	case client.RoomAdded:
 		return t.print(ctx, e.Room, eventJSON{Event: "room_added", Room: e.Room, Member: &e.Member}, "new chat")
 	case client.RoomRemoved:
