@@ -57,7 +57,7 @@ type outagePerson struct {
 
 func newOutageWorld(t *testing.T, r *rand.Rand) *outageWorld {
 	t.Helper()
-	env, err := devenv.New(devenv.Options{Dir: shortDir(t), Providers: 3})
+	env, err := devenv.New(devenv.Options{Dir: shortDir(t), Providers: 3, Environ: []string{"HUBBUB_CONSENT=open"}})
 	if err != nil {
 		t.Fatal(err)
 	}

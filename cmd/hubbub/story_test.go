@@ -264,8 +264,26 @@ func TestTakePart(t *testing.T) {
 		ok("", "user", "add", "dora@b.localhost")
 		refused(exitFailed, "", "user", "add", "dora@b.localhost")
 		ok("", "user", "enrol", "dora@b.localhost")
-		ok("", "room", "create", "Tea", "--as", "dora@b.localhost", "--add", "alice@a.localhost")
-		ok("", "send", "--as", "dora@b.localhost", "the kettle is on")
+		dora, alice := []string{"--as", "dora@b.localhost"}, []string{"--as", "alice@a.localhost"}
+		refused(exitDenied, "has not consented", with(dora, "room", "create", "Unasked", "--add", "alice@a.localhost")...)
+		ok("", with(dora, "consent", "request", "alice@a.localhost", "--mutual")...)
+		for begin := time.Now(); !strings.Contains(ok("", with(alice, "consent", "list")...), `u/dora`); {
+			if time.Since(begin) > 20*time.Second {
+				t.Fatal("alice is not asked")
+			}
+		}
+		ok("", with(alice, "consent", "grant", "dora@b.localhost")...)
+		ok("", with(dora, "room", "create", "Tea", "--add", "alice@a.localhost")...)
+		if out := ok("", with(alice, "find", "handle=dora@b.localhost")...); strings.Contains(out, "dora") {
+			t.Errorf("found somebody who does not want to be: %s", out)
+		}
+		ok("", with(dora, "profile", "set", "handle", "--search", "exact")...)
+		ok("", with(dora, "profile", "set", "nickname", "dodo", "--search", "partial")...)
+		if out := ok("", with(alice, "find", "handle=dora@b.localhost", "name=DOD")...); !strings.Contains(out, "dodo") {
+			t.Errorf("did not find dora: %s", out)
+		}
+		refused(exitFailed, "more exact", with(alice, "find", "--at", "b.localhost", "name=do")...)
+		ok("", "send", "--as", "dora@b.localhost", "--room", "Tea", "the kettle is on")
 	})
 	t.Run("rules", func(t *testing.T) {
 		alice, b := []string{"--as", "alice@a.localhost", "--room", "Board"}, []string{"--as", "bob@b.localhost", "--room", "Board"}

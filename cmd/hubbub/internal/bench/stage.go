@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +60,7 @@ type stage struct {
 
 // newStage starts the providers. The caller closes the stage.
 func newStage(ctx context.Context, o Options) (*stage, error) {
-	options := devenv.Options{Dir: o.Dir, Providers: providers, Environ: o.Environ, Serve: o.serve}
+	options := devenv.Options{Dir: o.Dir, Providers: providers, Environ: append(slices.Clone(o.Environ), "HUBBUB_CONSENT=open"), Serve: o.serve}
 	st := &stage{progress: o.Progress}
 	if o.Profiles != "" {
 		stop, err := profile(&options, o.Profiles)

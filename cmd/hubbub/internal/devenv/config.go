@@ -108,7 +108,7 @@ func configText(p Provider, caFile string, all []Provider) string {
 	line("identity = %q", p.Domain)
 	line("data_dir = %q", p.Data)
 	line("admin_socket = %q", p.AdminSocket)
-	line("consent = \"open\" # everybody may add everybody; \"ask\" is what a real provider wants")
+	line("consent = \"ask\"")
 	line("hide_users = \"no\"")
 	line("\n[api]")
 	line("listen = %q", strings.TrimPrefix(p.API, "https://"))

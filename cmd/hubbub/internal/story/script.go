@@ -28,6 +28,7 @@ func script(n int) []step {
 	return []step{
 		{fmt.Sprintf("%d providers start, each a process of its own", n), "operator", (*stage).start},
 		{"users get their first devices", "operator", (*stage).cast},
+		{"Alice asks the others whether she may add them; they agree", "Alice", (*stage).consent},
 		{"Alice creates a chat and adds the others", "Alice", (*stage).create},
 		{"Bob posts; a, the hub, decides; everybody gets it", "Bob", (*stage).firstPost},
 		{"each provider is asked for the chat", "everybody", (*stage).askLunch},
