@@ -12,7 +12,7 @@ import (
 
 // submitCommit is the hub's decision on a commit with its bundle.
 func (s State) submitCommit(env *Env, in *Handshake, timestamp uint64) (State, Effects, error) {
-	c, next, eff, err := s.commit(env, &in.bundle.Message, in.Peer)
+	c, next, eff, err := s.commit(env, &in.bundle.Message, in.Peer, in.Code)
 	if err != nil {
 		return s, Effects{}, err
 	}
@@ -43,7 +43,7 @@ func (s State) submitCommit(env *Env, in *Handshake, timestamp uint64) (State, E
 // announceCommit takes a commit from the hub's log, with the proposals the hub
 // renewed for the new epoch (FAN-13).
 func (s State) announceCommit(env *Env, in *Announcement) (State, Effects, error) {
-	c, next, eff, err := s.commit(env, &in.message.Message, "")
+	c, next, eff, err := s.commit(env, &in.message.Message, "", true) // of codes the hub alone knows
 	if err != nil {
 		return s, Effects{}, err
 	}
@@ -60,11 +60,12 @@ type commit struct {
 	*mls.PublicCommit
 	before *State
 	by     actor
+	code   bool // who joins has shown a good code, or may have
 	list   []proposed
 }
 
 // commit applies a commit to the State: what hub and follower check alike.
-func (s State) commit(env *Env, m *mls.Message, peer mimi.Domain) (*commit, State, Effects, error) {
+func (s State) commit(env *Env, m *mls.Message, peer mimi.Domain, code bool) (*commit, State, Effects, error) {
 	by, err := s.checkHandshake(env, m, peer)
 	if err != nil {
 		return nil, s, Effects{}, err
@@ -76,7 +77,7 @@ func (s State) commit(env *Env, m *mls.Message, peer mimi.Domain) (*commit, Stat
 	if err != nil {
 		return nil, s, Effects{}, classify(err)
 	}
-	c := &commit{PublicCommit: public, before: &s, by: by, list: resolvedProposals(public)}
+	c := &commit{PublicCommit: public, before: &s, by: by, code: code, list: resolvedProposals(public)}
 	if err := c.check(env); err != nil {
 		return nil, s, Effects{}, err
 	}
@@ -129,9 +130,14 @@ func (c *commit) authorise(after *State) error {
 	}
 	judged := policy.Commit{
 		Before: c.before.view.now, Effective: c.before.view.effective, After: after.view.now,
-		Committer: policy.Actor{User: c.by.user}, ByValue: changes,
+		Committer: policy.Actor{User: c.by.user, Credential: c.CommitterLeafNode.Credential.Type}, ByValue: changes,
 	}
-	if err := judged.Authorize(); err != nil {
+	err := judged.Authorize()
+	if err != nil && c.External && c.code {
+		judged.Committer.Code = true
+		err = judged.Authorize()
+	}
+	if err != nil {
 		return classify(err)
 	}
 	return nil
@@ -162,7 +168,11 @@ func (c *commit) checkComplete() error {
 // checkExternal holds a joiner to what joining takes (MLSD-7, POL-41, H45).
 func (c *commit) checkExternal() error {
 	s := c.before
-	if !s.MayJoin(c.by.user) {
+	if o := s.view.effective.Operational; o != nil && !o.ExternalCommitAllowed {
+		return refuse(NotAllowed, "the room takes no external commits")
+	}
+	// One who is not listed may bring himself: the policy says whether.
+	if s.view.now.Participants.Role(c.by.user) != policy.Outside && !s.MayJoin(c.by.user) {
 		return refuse(NotAllowed, "the joiner is not a participant who may add clients")
 	}
 	replaced := false
@@ -230,6 +240,9 @@ func (c *commit) members(env *Env) ([]Member, error) {
 		}
 	}
 	for _, a := range c.Adds {
+		if err := c.before.checkLifetime(a.KeyPackage); err != nil {
+			return nil, err
+		}
 		id, err := env.identify(&a.KeyPackage.LeafNode, c.before.clock)
 		if err != nil {
 			return nil, err

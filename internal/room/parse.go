@@ -39,6 +39,7 @@ func ParseSubmission(peer mimi.Domain, body []byte) (*Submission, error) {
 // Handshake is a commit or a bundle of proposals submitted to a hub.
 type Handshake struct {
 	Peer mimi.Domain // who submits it, authenticated
+	Code bool        // its sender has shown a join code that the room admits
 
 	bundle *mimi.HandshakeBundle
 	hash   [32]byte
@@ -132,14 +133,15 @@ const badRequest = 400
 func hashOf(m *mls.Message) [32]byte { return sha256.Sum256(m.Raw) }
 
 func malformed(err error) error {
-	code := mimi.CodeMalformed
+	code, say := mimi.CodeMalformed, "the body does not decode"
 	switch {
 	case errors.Is(err, mimi.ErrUnsupportedProtocol):
 		code = mimi.CodeUnsupported
 	case errors.Is(err, mimi.ErrWrongWireFormat):
 		code = mimi.CodeWrongWireFormat
+		say = "messages are PrivateMessages, handshakes PublicMessages: private and semi-private handshakes are not taken"
 	case errors.Is(err, mimi.ErrBadURI):
 		code = mimi.CodeBadURI
 	}
-	return mimi.NewProblem(badRequest, code, "the body does not decode")
+	return mimi.NewProblem(badRequest, code, "%s", say)
 }

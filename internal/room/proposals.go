@@ -13,6 +13,9 @@ import (
 // handshake is the hub's decision on a commit or on a bundle of proposals.
 func (s State) handshake(env *Env, in *Handshake, timestamp uint64) (State, Effects, error) {
 	s.clock.set(timestamp)
+	if err := s.checkOperational(in.bundle); err != nil {
+		return s, Effects{}, err
+	}
 	if in.bundle.IsCommit() {
 		return s.submitCommit(env, in, timestamp)
 	}
@@ -150,6 +153,9 @@ func (s *State) checkProposal(env *Env, p *mls.Proposal, by actor) error {
 	case mls.ProposalTypeUpdate:
 		return s.checkSameIdentity(env, by, &p.Update.LeafNode)
 	case mls.ProposalTypeAdd:
+		if err := s.checkLifetime(&p.Add.KeyPackage); err != nil {
+			return err
+		}
 		_, err := env.identify(&p.Add.KeyPackage.LeafNode, s.clock)
 		return err
 	case mls.ProposalTypeGroupContextExtensions:

@@ -69,6 +69,9 @@ func (s *State) proposer(env *Env, p *proposed, by actor) (actor, error) {
 // identify says whose a leaf is. Whatever is wrong with its credential is the
 // sender's fault.
 func (env *Env) identify(leaf *mls.LeafNode, c *clock) (mimi.Identity, error) {
+	if t := leaf.Credential.Type; t != mls.CredentialTypeBasic && t != mls.CredentialTypeX509 {
+		return mimi.Identity{}, refuse(NotAllowed, "credentials are basic or X.509: rooms of minimal metadata are not hosted")
+	}
 	id, err := env.Verifier.Identify(&leaf.Credential, leaf.SignatureKey, c.now())
 	if err != nil {
 		return id, refuse(NotAllowed, "a credential does not prove who its holder is")

@@ -17,7 +17,7 @@ func (s State) submit(env *Env, in *Submission, timestamp uint64) (State, Effect
 		return s, Effects{}, refuse(NotAllowed, "the message belongs to another group")
 	case !s.view.effective.IsParticipant(in.Sender) || !s.view.effective.IsActive(in.Sender):
 		return s, Effects{}, refuse(NotAllowed, "the sender is not an active participant")
-	case m.Epoch < s.group.Epoch():
+	case m.Epoch < s.group.Epoch() && !s.view.effective.Operational.AcceptsEpoch(m.Epoch, s.group.Epoch()):
 		r := refuse(EpochTooOld, "the room is in a later epoch")
 		r.Epoch = s.group.Epoch()
 		return s, Effects{}, r

@@ -106,14 +106,26 @@ func (c *Client) Create(uri mimi.RoomURI, hub *mls.SignatureKey) room.Creation {
 // CreateWithAgent is Create where the franking agent, if there is one, has another key.
 func (c *Client) CreateWithAgent(uri mimi.RoomURI, hub *mls.SignatureKey, agent []byte) room.Creation {
 	c.T.Helper()
-	sender := mls.ExternalSender{SignatureKey: hub.Public, Credential: mimi.ProviderCredential(uri.Domain())}
 	template, err := policy.Preset("default", uri.Domain())
 	c.check(err)
 	if c.Franked {
-		template.Franking = &mimi.FrankingAgent{SignatureKey: agent, Credential: sender.Credential}
+		template.Franking = &mimi.FrankingAgent{SignatureKey: agent, Credential: mimi.ProviderCredential(uri.Domain())}
 	}
+	return c.CreateAs(uri, hub, template, nil)
+}
+
+// CreateAs is Create for a room of any policy, with more components.
+func (c *Client) CreateAs(uri mimi.RoomURI, hub *mls.SignatureKey, template *policy.Template, more map[mls.ComponentID]wire.Encoder) room.Creation {
+	c.T.Helper()
+	sender := mls.ExternalSender{SignatureKey: hub.Public, Credential: mimi.ProviderCredential(uri.Domain())}
 	ext, err := template.Extensions(uri, "test", c.User, sender)
 	c.check(err)
+	d, err := ext.Dictionary()
+	c.check(err)
+	for id, data := range more {
+		d.Set(id, c.marshal(data))
+	}
+	ext = ext.Set(mls.ExtensionTypeAppDataDictionary, c.marshal(d))
 	from, to := c.times()
 	g, err := mls.NewGroup(mls.GroupOptions{
 		GroupID: []byte("mimi://" + string(uri.Domain()) + "/g/" + lastSegment(string(uri))), Suite: Suite, Signer: c.key,
@@ -298,8 +310,14 @@ func (c *Client) post(data []byte, o mls.EncryptOptions) []byte {
 // JoinExternal makes the body of an external commit from what the hub hands out.
 func (c *Client) JoinExternal(gi *mls.GroupInfo, tree mls.RatchetTree, pending ...*mls.PublicMessage) []byte {
 	c.T.Helper()
+	return c.JoinAs(gi, tree, nil, pending...)
+}
+
+// JoinAs is JoinExternal with proposals of the joiner's own, such as to list its user.
+func (c *Client) JoinAs(gi *mls.GroupInfo, tree mls.RatchetTree, own []mls.Proposal, pending ...*mls.PublicMessage) []byte {
+	c.T.Helper()
 	p, err := mls.JoinExternal(gi, mls.ExternalJoinOptions{
-		Tree: tree, Signer: c.key, Credential: c.Credential(), Proposals: pending,
+		Tree: tree, Signer: c.key, Credential: c.Credential(), Proposals: pending, ByValue: own,
 		LeafExtensions: mls.Extensions{policy.LeafExtension()},
 	}, c.config())
 	c.check(err)
