@@ -304,7 +304,7 @@ func (s *chatSession) event(ev client.Event) {
 		}
 	case client.MessageUpdated:
 		if e.Message.Room == s.room && s.shown[e.Message.ID] {
-			s.say(fmt.Sprintf("          ↳ %s  %s", updateText(e), s.style.Dim(excerpt(bodyText(e.Message)))))
+			s.say("          ↳ " + updateLine(e))
 		}
 	case client.RoomAdded:
 		if e.Room != s.room {

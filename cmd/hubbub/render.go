@@ -105,9 +105,9 @@ func updateText(e client.MessageUpdated) string {
 	case client.Edited:
 		return fmt.Sprintf("%s changed %q to: %s", handle(e.By), before(m), bodyText(m))
 	case client.Deleted:
-		return fmt.Sprintf("%s deleted a message of %s", handle(e.By), handle(m.Sender))
+		return fmt.Sprintf("%s deleted %s", handle(e.By), named(m))
 	case client.Expired:
-		return "a message of " + handle(m.Sender) + " has expired"
+		return named(m) + " has expired"
 	case client.Reacted:
 		if len(m.Reactions) == 0 {
 			return "no reactions any more"
@@ -117,6 +117,19 @@ func updateText(e client.MessageUpdated) string {
 		return receiptsText(m.Receipts)
 	}
 	return string(e.What)
+}
+
+// named names a message of which nothing is left to quote.
+func named(m client.Message) string {
+	return fmt.Sprintf("the message of %s, %s", handle(m.Sender), m.Timestamp.Local().Format("15:04:05"))
+}
+
+// updateLine is updateText with the beginning of the message, if it does not say it.
+func updateLine(e client.MessageUpdated) string {
+	if e.What == client.Reacted || e.What == client.Receipted {
+		return updateText(e) + "  " + excerpt(bodyText(e.Message))
+	}
+	return updateText(e)
 }
 
 // before is the beginning of what a message said before its newest edit.

@@ -134,8 +134,7 @@ func (t *tailer) event(ctx context.Context, ev client.Event) error {
 	case client.MessageChanged:
 		return t.print(ctx, e.Message.Room, messageToJSON("state", e.Message), "own "+string(e.Message.Act)+" "+stateText(e.Message))
 	case client.MessageUpdated:
-		line := fmt.Sprintf("%s  [%s]", updateText(e), excerpt(bodyText(e.Message)))
-		return t.print(ctx, e.Message.Room, updateToJSON(e), line)
+		return t.print(ctx, e.Message.Room, updateToJSON(e), updateLine(e))
 	case client.RoomAdded:
 		return t.print(ctx, e.Room, eventJSON{Event: "room_added", Room: e.Room, Member: &e.Member}, "new chat")
 	case client.RoomRemoved:
