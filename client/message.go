@@ -55,7 +55,7 @@ type Message struct {
 	Topic     string    // opaque octets; empty: none
 
 	Edited bool
-	// Versions are all bodies as text, the newest last; nil unless Edited.
+	// Versions are all bodies as plain text, the newest last; nil unless Edited.
 	Versions []Version
 	// Incomplete says that only edits of the message reached this device.
 	Incomplete bool

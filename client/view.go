@@ -105,7 +105,7 @@ func (c *Client) fold(r *record, m *Message) error {
 		for _, v := range item.Versions {
 			var shown Message
 			shown.body(v.Body)
-			m.Versions = append(m.Versions, Version{MessageID(v.ID), v.Accepted, shown.Text})
+			m.Versions = append(m.Versions, Version{MessageID(v.ID), v.Accepted, shown.Plain()})
 		}
 	}
 	for _, n := range item.Reactions {
