@@ -27,6 +27,10 @@ type RoomOptions struct {
 	// Orgs are the providers whose users a room of policy "multi-org" is for, the own
 	// one first; empty = the own one and those of Members.
 	Orgs []mimi.Domain
+	// Franking has the hub vouch for each message to those who receive it, so that one that
+	// is reported is proved, see [Client.Report]. It cannot be changed later, costs the hub
+	// and each receiver a signature per message, and keeps out clients that do not know it.
+	Franking bool
 }
 
 const maxNameBytes = 256
@@ -83,6 +87,9 @@ func (c *Client) prepareRoom(uri mimi.RoomURI, id string, o RoomOptions) error {
 	var hub mls.ExternalSender
 	if err := wire.Unmarshal(c.facts.Load().hubSender, &hub); err != nil {
 		return fmt.Errorf("client: the provider's external sender: %w", err)
+	}
+	if o.Franking {
+		template.Franking = &mimi.FrankingAgent{SignatureKey: hub.SignatureKey, Credential: hub.Credential}
 	}
 	extensions, err := template.Extensions(uri, o.Name, c.user, hub)
 	if err != nil {

@@ -79,6 +79,12 @@ CREATE TABLE IF NOT EXISTS receipt (       -- what others say became of messages
 	PRIMARY KEY (message, user)
 ) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS frank (         -- hubs' proofs of messages of others
+	message BLOB PRIMARY KEY,
+	frank   BLOB NOT NULL,                 -- mimi.Frank
+	frame   BLOB NOT NULL                  -- what stood before the content
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS outbox (        -- what the provider has not settled yet
 	n       INTEGER PRIMARY KEY,
 	txn     TEXT    NOT NULL,
@@ -97,7 +103,7 @@ CREATE TABLE IF NOT EXISTS key_package (
 ) WITHOUT ROWID;
 `
 
-const schemaVersion = 3
+const schemaVersion = 4
 
 // setAside gets version 1 out of the way of the schema. It had more indexes, whose
 // upkeep was paid for with every message.

@@ -72,6 +72,13 @@ type Message struct {
 	// not shown; empty = it is allowed.
 	Hidden string
 
+	// Reportable says that the hub vouched for this message, which is of somebody else:
+	// a report of it proves what was written, see [Client.Report].
+	Reportable bool
+	// BadProof says that the hub's word about the message does not hold, so that it cannot
+	// be reported: hub or own provider is at fault, not the sender.
+	BadProof bool
+
 	Reactions []Reaction // most given first
 	// Receipts are what others say became of the message, by user. Whether they say
 	// anything is up to them and to the room's policy.

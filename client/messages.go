@@ -296,7 +296,11 @@ func (b *batch) encrypt(r *room, id MessageID, k kind, encoded []byte) (*sentMes
 	if err != nil {
 		return nil, nil, nil
 	}
-	next, octets, err := r.group.Encrypt(data, mls.EncryptOptions{PadTo: padTo})
+	aad, err := tagged(r.group, k, data, encoded)
+	if err != nil {
+		return nil, nil, err
+	}
+	next, octets, err := r.group.Encrypt(data, mls.EncryptOptions{PadTo: padTo, AAD: aad})
 	if err != nil {
 		return nil, nil, nil
 	}

@@ -103,7 +103,14 @@ func (b *batch) application(r *room, f *mimi.FanoutMessage, ahead opened) error 
 	if in.message == nil {
 		return b.reported(r, in)
 	}
-	return b.receive(r, in.record, in.message)
+	if !in.vouched(from, app, f) {
+		r.missed++
+		return nil
+	}
+	if err := b.receive(r, in.record, in.message); err != nil {
+		return err
+	}
+	return b.keepFrank(in.record, app, f.Frank)
 }
 
 // incoming is what a device reads of an application message: a message or a report.

@@ -25,10 +25,12 @@ var acts = [...]Act{kindWrite: ActWrite, kindEdit: ActEdit, kindDelete: ActDelet
 
 // Flags of a row.
 const (
-	flagRich    = 1 << iota // more than text: its content says what
-	flagRelated             // there are rows about it
-	flagOrphan              // an edit that is shown in place of the message it is about
-	flagReceipt             // there are rows in table receipt
+	flagRich     = 1 << iota // more than text: its content says what
+	flagRelated              // there are rows about it
+	flagOrphan               // an edit that is shown in place of the message it is about
+	flagReceipt              // there are rows in table receipt
+	flagProved               // a report of it is proved; there is a row in table frank
+	flagBadProof             // what the hub vouches for is not so
 )
 
 // Why text and content of a row are gone, or not shown.

@@ -41,6 +41,7 @@ func (c *Client) show(r *record) (*Message, error) {
 		m.Text, m.Expired = "", true
 		return &m, nil
 	}
+	m.Reportable, m.BadProof = r.flags&flagProved != 0, r.flags&flagBadProof != 0
 	if r.flags&flagRich != 0 || r.kind == kindEdit {
 		if msg, err := content.Decode(r.content); err == nil {
 			m.describe(msg)
