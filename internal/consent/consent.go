@@ -14,10 +14,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"hubbub/internal/backoff"
+	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
 )
@@ -99,7 +101,7 @@ const (
 // Allowed decides for a room; the room is empty when the purpose is not an add.
 //
 // Where nobody has decided, consent is not needed from oneself, between users of
-// this provider, and for further devices of somebody who is in that very room.
+// this provider, and for further devices of somebody in a room that both are in.
 // Being together in another room is no consent: rooms are large.
 func (s *Service) Allowed(ctx context.Context, requester, target mimi.UserURI, room mimi.RoomURI) (Verdict, error) {
 	if requester == target {
@@ -113,7 +115,7 @@ func (s *Service) Allowed(ctx context.Context, requester, target mimi.UserURI, r
 		}
 		fallback := s.cfg.Open || requester.Domain() == s.cfg.Domain
 		if !fallback {
-			if fallback, err = participates(tx, room, target); err != nil {
+			if fallback, err = together(tx, room, requester, target); err != nil {
 				return err
 			}
 		}
@@ -123,20 +125,19 @@ func (s *Service) Allowed(ctx context.Context, requester, target mimi.UserURI, r
 	return verdict, err
 }
 
-func participates(tx store.ReadTx, room mimi.RoomURI, user mimi.UserURI) (bool, error) {
-	if room == "" {
+// together says whether both are in a room.
+func together(tx store.ReadTx, uri mimi.RoomURI, a, b mimi.UserURI) (bool, error) {
+	if uri == "" {
 		return false, nil
 	}
-	list, err := tx.Participants(room)
+	list, err := tx.Participants(uri)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
-	for _, p := range list {
-		if p.User == user && p.Role > roleBanned {
-			return true, err
-		}
+	isIn := func(u mimi.UserURI) bool {
+		return slices.ContainsFunc(list, func(p room.Participant) bool { return p.User == u && p.Role > roleBanned })
 	}
-	return false, err
+	return err == nil && isIn(a) && isIn(b), err
 }
 
 // roleBanned is the highest role index that gives no place in a room.

@@ -205,9 +205,11 @@ func TestDefaults(t *testing.T) {
 	// Somebody who is in the room gets further devices added, there only.
 	o.must(o.store.Update(t.Context(), func(tx store.Tx) error {
 		return tx.CreateRoom(store.RoomRecord{URI: lobby, Hub: us, Head: room.StartPos(lobby), Start: room.StartPos(lobby), State: []byte{1}},
-			nil, []room.Participant{{User: alice, Role: 3}, {User: anna, Role: 1}}, nil)
+			nil, []room.Participant{{User: alice, Role: 3}, {User: bob, Role: 2}, {User: anna, Role: 1}}, nil)
 	}))
-	if o.verdict(bob, alice, lobby) != Granted || o.verdict(bob, alice, attic) != Denied || o.verdict(bob, anna, lobby) != Denied {
+	const carl mimi.UserURI = "mimi://b.localhost/u/carl"
+	if o.verdict(bob, alice, lobby) != Granted || o.verdict(bob, alice, attic) != Denied || o.verdict(bob, anna, lobby) != Denied ||
+		o.verdict(carl, alice, lobby) != Denied {
 		t.Error("being in the room")
 	}
 }

@@ -20,7 +20,7 @@ type arrow struct {
 
 // roles are the packages that run rooms; each reaches its neighbours through a
 // small interface declared in the using file.
-var roles = []string{"internal/hub", "internal/follower", "internal/fanout", "internal/keymaterial"}
+var roles = []string{"internal/hub", "internal/follower", "internal/fanout", "internal/keymaterial", "internal/consent", "internal/profile"}
 
 var arrows = append([]arrow{
 	{
