@@ -24,6 +24,10 @@ import (
 type Options struct {
 	// KeyPackages is the stock kept at the provider; 0 = 20, at most 100.
 	KeyPackages int
+	// Downloads are the ways in which attachments may be fetched, best first; nil =
+	// through the hub, or sealed through the hub's gateway. Direct fetches show the
+	// user's address to whoever keeps the file.
+	Downloads []policy.DownloadType
 	// Now tells the time; nil = time.Now.
 	Now func() time.Time
 

@@ -22,7 +22,7 @@ type Draft struct {
 	// Mentions are users the text is to draw in. Where it names one, as @bob or
 	// @bob@b.example, it becomes a link; the others are named in front.
 	Mentions    []mimi.UserURI
-	Attachments []*content.ExternalPart // see [SealAttachment]
+	Attachments []*content.ExternalPart // see [Client.Attach]
 	ReplyTo     MessageID               // zero: no reply
 	// Topic is up to 4,096 opaque octets; empty: that of the message replied to. A
 	// new topic takes something fresh, such as the ID of its first message.
