@@ -288,7 +288,7 @@ func maybeMoved(err error) bool {
 }
 
 func (c *Client) send(ctx context.Context, p *peer, out outgoing, url string) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, out.method, url, bytes.NewReader(out.body))
+	req, err := http.NewRequestWithContext(p.withJoinedBody(ctx, out.body), out.method, url, bytes.NewReader(out.body))
 	if err != nil {
 		return 0, nil, badAnswer("the directory of %s gives no usable URL for %s", p.domain, out.endpoint)
 	}

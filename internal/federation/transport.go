@@ -45,7 +45,7 @@ func (c *Client) newTransport(domain mimi.Domain) *http.Transport {
 	h2.SetHTTP2(true)
 	return &http.Transport{
 		Protocols:   &h2,
-		DialContext: limited(c.dialer(domain)),
+		DialContext: limited(joining(c.dialer(domain))),
 		TLSClientConfig: &tls.Config{
 			MinVersion:       tls.VersionTLS13,
 			Certificates:     []tls.Certificate{c.cfg.Certificate},
