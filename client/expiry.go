@@ -53,7 +53,6 @@ func (c *Client) expireDue() (next time.Time, err error) {
 		if err := c.stepLocked(func(b *batch) error { return b.expire(now) }); err != nil {
 			return time.Time{}, err
 		}
-		c.emptyLog()
 	}
 }
 

@@ -293,6 +293,7 @@ func (b *batch) updated(rec *record, what Update, by mimi.UserURI) error {
 // it. Waiting says whether that includes what is on its way from this device.
 func (b *batch) wipe(rec *record, gone int, why string, waiting bool) error {
 	rec.gone, rec.why, rec.Text, rec.content, rec.expires = gone, why, "", []byte{}, 0
+	b.wiped = true
 	if _, err := b.tx.Exec("UPDATE message SET text = '', content = x'', gone = ?, why = ?, expires = NULL WHERE id = ?", gone, why, rec.ID[:]); err != nil {
 		return err
 	}

@@ -168,6 +168,7 @@ type batch struct {
 	ahead    map[*clientpb.Entry]opened
 	reports  map[mimi.RoomURI][]MessageID // received, to be told of
 	expiring bool                         // something got a time to vanish at
+	wiped    bool                         // something is to be gone from the disk
 	answers  int                          // how many of Client.answers were taken in
 	undo     []func()                     // what a step that fails did to the outbox in memory
 }
@@ -205,6 +206,9 @@ func (c *Client) stepLocked(fn func(b *batch) error) error {
 		c.rooms[uri] = r
 	}
 	c.answers = c.answers[b.answers:]
+	if b.wiped {
+		c.emptyLog()
+	}
 	c.finish(b)
 	return nil
 }
