@@ -42,15 +42,22 @@ func (c *cli) sendCmd() *cobra.Command {
 	w := &whoami{}
 	var wait time.Duration
 	var o draftFlags
+	var files []string
 	cmd := &cobra.Command{
 		Use:   "send TEXT... | -",
 		Short: "post one message (- reads it from standard input)",
 		Long: "Posts one message and says how far it came. It waits a while for \"posted\"; a message that is\n" +
 			"\"queued\" when the time is up is safe at the user's provider and is posted later.",
-		Args: cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(files) > 0 { // which need no words
+				return nil
+			}
+			return cobra.MinimumNArgs(1)(cmd, args)
+		},
 	}
 	w.flags(cmd, true)
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "how long to wait for the hub's answer")
+	cmd.Flags().StringArrayVar(&files, "attach", nil, "a file to send along, encrypted; may be given more than once")
 	o.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		text, err := c.textOf(args)
@@ -76,6 +83,9 @@ func (c *cli) sendCmd() *cobra.Command {
 				return err
 			}
 			draft.ReplyTo = to.ID
+		}
+		if draft.Attachments, err = c.attach(cmd.Context(), cl, room, files); err != nil {
+			return err
 		}
 		m, err := cl.Post(cmd.Context(), room, draft)
 		if err != nil {
