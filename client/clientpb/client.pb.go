@@ -1280,7 +1280,8 @@ type Submission struct {
 	Epoch uint64 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Queued for another provider: how that provider is doing.
 	WaitingFor *PeerStatus `protobuf:"bytes,10,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
-	// Grows with each change.
+	// Grows with each change. 0 where the sync stream tells of a post together with
+	// its entry.
 	Revision      uint64 `protobuf:"varint,11,opt,name=revision,proto3" json:"revision,omitempty"`
 	EnqueuedAt    uint64 `protobuf:"varint,12,opt,name=enqueued_at,json=enqueuedAt,proto3" json:"enqueued_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
