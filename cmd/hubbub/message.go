@@ -18,7 +18,7 @@ import (
 func (c *cli) messageCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "message", Short: "single messages: how far they have come, replies, edits, reactions"}
 	cmd.AddCommand(c.messageShowCmd(), c.messageResendCmd(), c.messageReplyCmd(), c.messageEditCmd(), c.messageDeleteCmd(), c.messageSaveCmd(),
-		c.messageReactCmd(), c.messageReadCmd(), c.messageReceiptsCmd())
+		c.messageReactCmd(), c.messageReadCmd(), c.messageReceiptsCmd(), c.messageReportCmd())
 	return cmd
 }
 

@@ -217,10 +217,12 @@ func (c *cli) roomCreateCmd() *cobra.Command {
 	w := &whoami{}
 	var add, orgs []string
 	var rules string
+	var franking bool
 	cmd := &cobra.Command{Use: "create NAME", Short: "create a chat, hosted by the user's own provider", Args: cobra.ExactArgs(1)}
 	w.flags(cmd, false)
 	cmd.Flags().StringSliceVar(&add, "add", nil, "people to add, such as alice@a.localhost")
 	cmd.Flags().StringVar(&rules, "policy", "", "its rules: "+strings.Join(policy.Presets(), ", "))
+	cmd.Flags().BoolVar(&franking, "franking", false, "have the hub vouch for each message, so that reports of abuse are proved")
 	cmd.Flags().StringSliceVar(&orgs, "org", nil, "for multi-org: the providers it is for, the own one first")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := withTimeout(cmd.Context())
@@ -245,7 +247,7 @@ func (c *cli) roomCreateCmd() *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		room, added, err := cl.CreateRoom(ctx, client.RoomOptions{Name: args[0], Members: members, Policy: rules, Orgs: domains})
+		room, added, err := cl.CreateRoom(ctx, client.RoomOptions{Name: args[0], Members: members, Policy: rules, Orgs: domains, Franking: franking})
 		if err != nil {
 			return err
 		}
