@@ -114,11 +114,12 @@ func checkRoom(g *mls.PublicGroup, uri mimi.RoomURI, self mimi.UserURI) error {
 	return checkMembership(g)
 }
 
-// Join enters the group of a room whose participant the user is, by an external
-// commit: for a further device, and for one that lost its state. Messages of
+// Join enters the group of a room by an external commit: of one whose participant the
+// user is, for a further device and for one that lost its state, and of one that lets
+// this user in by itself, as rooms do with those they have preauthorised. Messages of
 // before are not readable for it. It waits until the hub has accepted.
 //
-// Errors: [ErrBadArgument], [ErrNotMember] (the hub does not let this user in),
+// Errors: [ErrBadArgument], [ErrNotMember] (the hub does not let this user in), [ErrDenied],
 // [ErrRejected], [ErrBusy], an *[Error], ctx's.
 func (c *Client) Join(ctx context.Context, room mimi.RoomURI) error {
 	if _, err := mimi.ParseRoom(string(room)); err != nil {
@@ -248,6 +249,11 @@ func (c *Client) joinOptions(uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree) 
 			o.ByValue = append(o.ByValue, mls.Proposal{Type: mls.ProposalTypeRemove, Remove: &mls.Remove{Removed: m.Index}})
 		}
 	}
+	list, err := c.listed(uri, base)
+	if err != nil {
+		return o, err
+	}
+	o.ByValue = append(o.ByValue, list...)
 	for _, p := range info.PendingProposals {
 		if m := p.Proposal.Public; m != nil && m.Content.Proposal != nil && m.Content.Proposal.Type == mls.ProposalTypeSelfRemove {
 			o.Proposals = append(o.Proposals, m)
@@ -255,4 +261,22 @@ func (c *Client) joinOptions(uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree) 
 	}
 	o.Proposals = slices.Clip(o.Proposals)
 	return o, nil
+}
+
+// listed is the change by which a user who is not in the room's list puts itself there;
+// nothing for one who is.
+func (c *Client) listed(uri mimi.RoomURI, base *mls.PublicGroup) ([]mls.Proposal, error) {
+	s, err := policy.StateOf(uri, base)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSuspicious, err)
+	}
+	if s.Participants.Role(c.user) != policy.Outside {
+		return nil, nil
+	}
+	role, ok := s.JoinRole(asUser(c.user))
+	if !ok {
+		return nil, fmt.Errorf("%w: the room does not let %s in uninvited", ErrDenied, c.user.Handle())
+	}
+	p, err := listUpdate(&mimi.ParticipantListUpdate{Added: []mimi.Participant{{User: c.user, Role: role}}})
+	return []mls.Proposal{p}, err
 }

@@ -152,6 +152,30 @@ func TestPresets(t *testing.T) {
 	}
 }
 
+// TestUninvited has people come into a room that has preauthorised its host's users
+// (GI-3, POL-43), and others knock in vain.
+func TestUninvited(t *testing.T) {
+	w := newWorld(t, "a.localhost", "b.localhost")
+	alice, bob := w.device("alice@a.localhost", "phone"), w.device("bob@a.localhost", "phone")
+	cathy, dave := w.device("cathy@b.localhost", "phone"), w.device("dave@b.localhost", "phone")
+	uri, added, err := alice.CreateRoom(w.ctx(), RoomOptions{Policy: "multi-org", Members: []mimi.UserURI{cathy.user}})
+	w.ok(err)
+	w.ok(added[0].Err)
+	w.member(cathy, uri)
+	w.ok(bob.Join(w.ctx(), uri))
+	w.roleOf(cathy, uri, bob, "a.localhost_user")
+	w.posted(bob, uri, w.send(bob, uri, "I let myself in"))
+	w.texts(cathy, uri, "I let myself in")
+	if err := dave.Join(w.ctx(), uri); !errors.Is(err, ErrNotMember) {
+		t.Errorf("a user of another organisation joins: %v", err)
+	}
+	strict, _, err := alice.CreateRoom(w.ctx(), RoomOptions{Policy: "strict"})
+	w.ok(err)
+	if err := bob.Join(w.ctx(), strict); !errors.Is(err, ErrNotMember) {
+		t.Errorf("somebody joins a strict room uninvited: %v", err)
+	}
+}
+
 // TestHubExplains sends what the device's own look at the policy would have held back:
 // the hub's answer has to say in words who may not do what and why.
 func TestHubExplains(t *testing.T) {

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+
 	"connectrpc.com/connect"
 
 	"hubbub/client/clientpb"
@@ -48,6 +50,9 @@ func parseWrite(c *store.Client, kind store.SubmissionKind, body []byte) (*write
 // be accepted by any hub.
 func checkWrite(tx store.ReadTx, c *store.Client, sub *store.Submission, w *write) error {
 	a, err := accessTo(tx, c.User, sub.Room)
+	if w.joins() && (err != nil || !a.in) { // who may come uninvited is the room's to say
+		a, err = knock(tx, sub.Room)
+	}
 	if err != nil {
 		return err
 	}
@@ -77,6 +82,20 @@ func checkWrite(tx store.ReadTx, c *store.Client, sub *store.Submission, w *writ
 			Remedy: "take in the newer entries, then build the change again", Epoch: a.rec.Epoch})
 	}
 	return nil
+}
+
+// joins says whether the write is a client's own entry into the group.
+func (w *write) joins() bool {
+	return w.message.Public != nil && w.message.Header().Sender.Type == mls.SenderTypeNewMemberCommit
+}
+
+// knock is access for somebody who is about to join a room without being in it.
+func knock(tx store.ReadTx, uri mimi.RoomURI) (*access, error) {
+	rec, err := tx.Room(uri)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, noSuchRoom()
+	}
+	return &access{rec: rec, in: true}, err
 }
 
 // checkClaim refuses requests for key material that are not the caller's own.

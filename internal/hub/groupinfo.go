@@ -8,6 +8,7 @@ import (
 
 	"hubbub/internal/room"
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 	"hubbub/mls/wire"
 )
@@ -15,7 +16,8 @@ import (
 // GroupInfo answers a client that wants to join by external commit: GroupInfo,
 // tree and pending proposals, encrypted to the client so that its provider
 // cannot read them, and signed by the hub (mimi-protocol-06 §5.6). It is for
-// participants who add a client of their own. Whoever may not have it is told
+// participants who add a client of their own and for those whom the room lets in by
+// themselves (GI-3). Whoever may not have it is told
 // notAuthorized, in a room or out of one.
 func (h *Hub) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
 	req, err := mimi.ParseGroupInfoRequest(slices.Clone(body))
@@ -30,7 +32,7 @@ func (h *Hub) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI,
 	if err != nil || id.User.Domain() != peer { // GI-14
 		return refused.Marshal()
 	}
-	content, sender, err := h.joinable(ctx, uri, id.User)
+	content, sender, err := h.joinable(ctx, uri, policy.Actor{User: id.User, Credential: req.Credential.Type})
 	var none *notJoinable
 	switch {
 	case errors.As(err, &none), isProblem(err):
@@ -63,7 +65,7 @@ func isProblem(err error) bool {
 }
 
 // joinable collects what a joiner needs. The room is locked only meanwhile.
-func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user mimi.UserURI) (*mimi.GroupInfoRatchetTree, mls.ExternalSender, error) {
+func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user policy.Actor) (*mimi.GroupInfoRatchetTree, mls.ExternalSender, error) {
 	r, err := h.lock(ctx, uri)
 	if err != nil {
 		return nil, mls.ExternalSender{}, err
@@ -72,7 +74,7 @@ func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user mimi.UserURI)
 	r.mu.Unlock()
 
 	sender, ok := h.ownSender(&s)
-	if !ok || !s.MayJoin(user) {
+	if !ok || !s.MayEnter(user) {
 		return nil, sender, &notJoinable{}
 	}
 	content, err := joinContent(&s)

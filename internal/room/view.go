@@ -73,6 +73,16 @@ func (s *State) MayJoin(u mimi.UserURI) bool {
 		s.view.effective.Can(u, policy.CanAddOwnClient)
 }
 
+// MayEnter says whether a user may come into the group by external commit: as a
+// participant with a further client, or by itself as one the room lets in (POL-42, POL-43).
+func (s *State) MayEnter(by policy.Actor) bool {
+	if s.view.now.Participants.Role(by.User) != policy.Outside {
+		return s.MayJoin(by.User)
+	}
+	_, ok := s.view.effective.JoinRole(by)
+	return ok && s.Frozen == ""
+}
+
 // MayPost says whether a client is a member of the group whose user takes part,
 // in a room that is not frozen. What it posts is judged by Step. It may be called
 // at any time, also while the State is stepped from.
