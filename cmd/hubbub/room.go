@@ -65,6 +65,7 @@ type roomJSON struct {
 	Queued       int           `json:"queued"`
 	// Providers is how far each has stored the newest entry; in room show only.
 	Providers  []providerJSON `json:"providers,omitempty"`
+	Rules      []string       `json:"rules,omitempty"` // in words; in room show only
 	Frozen     string         `json:"frozen,omitempty"`
 	Suspicious string         `json:"suspicious,omitempty"`
 	Missed     int            `json:"missed,omitempty"`
@@ -155,7 +156,7 @@ func (c *cli) roomShowCmd() *cobra.Command {
 			roles := roleNames(cl, r)
 			if c.wantJSON() {
 				out := toJSON(r)
-				out.Providers = providersJSON(d)
+				out.Providers, out.Rules = providersJSON(d), rules(cl, r.Room)
 				for i := range out.Participants {
 					out.Participants[i].RoleName = roles[out.Participants[i].Role]
 				}
@@ -180,8 +181,20 @@ func (c *cli) roomShowCmd() *cobra.Command {
 				mark, text := deliveryLine(p, time.Now())
 				fmt.Fprintf(c.out, "  %s %s\n", mark, text)
 			}
+			for _, line := range rules(cl, r.Room) {
+				fmt.Fprintln(c.out, "  rule: "+term.Printable(line))
+			}
 			return nil
 		})
+}
+
+// rules says what a chat wants of those in it, as far as this device is.
+func rules(cl *session, room mimi.RoomURI) []string {
+	p, err := cl.Policy(room)
+	if err != nil {
+		return nil
+	}
+	return p.Words()
 }
 
 // changeJSON is a line of a membership history in the JSON output.
@@ -332,13 +345,6 @@ func notRemoved(removed []client.RemoveResult) error {
 		return nil
 	}
 	return fail(exitFailed, "hubbub room show tells who is", "not in the chat: %s", strings.Join(names, ", "))
-}
-
-func (c *cli) roomJoinCmd() *cobra.Command {
-	return c.roomVerb(&cobra.Command{Use: "join", Short: "let a further device into a chat of its user", Args: cobra.NoArgs},
-		func(ctx context.Context, cl *session, r client.RoomInfo, _ []string) error {
-			return cl.Join(ctx, r.Room)
-		})
 }
 
 func (c *cli) roomLeaveCmd() *cobra.Command {
