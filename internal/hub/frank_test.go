@@ -118,3 +118,32 @@ func TestForeignAgent(t *testing.T) {
 		t.Errorf("created: %v", err)
 	}
 }
+
+// Who may report: members now, and who was one when the message came (ABU-6, D-47).
+func TestMayReport(t *testing.T) {
+	x, _ := franking(t)
+	then := x.submit("c.localhost", x.cathy.Post("x")).Timestamp
+	x.follow(x.alice)
+	later := x.update(x.alice, x.alice.Commit(x.alice.Removal(x.cathy.User)...))
+	for name, c := range map[string]struct {
+		peer     mimi.Domain
+		reporter mimi.UserURI
+		times    []uint64
+		want     int
+	}{
+		"a member":                 {"b.localhost", x.bob.User, nil, 0},
+		"nobody, by a member's":    {"b.localhost", "", nil, 0},
+		"a former member":          {"c.localhost", x.cathy.User, []uint64{later + 1, then}, 0},
+		"of what came later":       {"c.localhost", x.cathy.User, []uint64{later + 1}, 403},
+		"of nothing":               {"c.localhost", x.cathy.User, nil, 403},
+		"in another's name":        {"b.localhost", x.cathy.User, []uint64{then}, 403},
+		"of a provider not in it":  {"d.localhost", "", nil, 404},
+		"a stranger of a member's": {"b.localhost", "mimi://b.localhost/u/eve", []uint64{then}, 403},
+	} {
+		agents, err := x.hub.MayReport(x.Context(), c.peer, chat, c.reporter, c.times)
+		var p *mimi.Problem
+		if c.want == 0 && (err != nil || len(agents) != 1) || c.want != 0 && (!errors.As(err, &p) || p.Status != c.want) {
+			t.Errorf("%s: %v, want %d", name, err, c.want)
+		}
+	}
+}
