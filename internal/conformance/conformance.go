@@ -53,9 +53,8 @@ type Config struct {
 	// Invite has a user of the target create a room there, add guest to it and post
 	// the text; nil = what needs that is skipped.
 	Invite func(ctx context.Context, guest mimi.UserURI, text string) error
-	// Post has that user post to the room.
-	Post func(ctx context.Context, uri mimi.RoomURI, text string) error
-	// Room is a room of the target to be asked about besides.
+	// Room is a room of the target for requests for GroupInfo that must be refused,
+	// in place of one that is not there.
 	Room mimi.RoomURI
 
 	Only []string      // ids or their prefixes; nil = all
@@ -113,6 +112,23 @@ type session struct {
 // Run asks everything that the configuration allows. The error says that nothing
 // could be asked at all.
 func Run(ctx context.Context, cfg Config) ([]Result, error) {
+	s, err := newSession(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer s.peer.Close()
+	var results []Result
+	for _, c := range checks {
+		if wanted(cfg.Only, c.id) {
+			results = append(results, s.judge(ctx, c))
+		}
+	}
+	return results, nil
+}
+
+// newSession starts the provider played and reads the target's directory. The
+// caller closes the peer.
+func newSession(ctx context.Context, cfg Config) (*session, error) {
 	if cfg.Wait == 0 {
 		cfg.Wait = 10 * time.Second
 	}
@@ -144,17 +160,10 @@ func Run(ctx context.Context, cfg Config) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.peer.Close()
 	if err := s.readDirectory(ctx); err != nil {
 		s.why[needDirectory] = err
 	}
-	var results []Result
-	for _, c := range checks {
-		if wanted(cfg.Only, c.id) {
-			results = append(results, s.judge(ctx, c))
-		}
-	}
-	return results, nil
+	return s, nil
 }
 
 // base is a path that nobody would guess: who finds our endpoints has read the
@@ -224,7 +233,6 @@ const (
 	needUser      = "a user of the target (--user)"
 	needHosting   = "a user of the target in a room of ours"
 	needGuest     = "our user in a room of the target"
-	needRoom      = "a room of the target (--room)"
 )
 
 // lacks makes sure of a precondition, once, and says what is in the way.
@@ -261,10 +269,6 @@ func (s *session) prepare(ctx context.Context, need string) (err error) {
 		}
 		if s.cfg.Allow != nil {
 			return s.cfg.Allow(ctx, s.requester().User)
-		}
-	case needRoom:
-		if s.cfg.Room == "" {
-			return errNotGiven
 		}
 	case needHosting:
 		return s.host(ctx)

@@ -66,16 +66,11 @@ func claimsOfTarget(_ context.Context, p *probe) {
 
 func otherFormats(ctx context.Context, p *probe) {
 	g := p.s.guest
-	for _, e := range []mimi.Endpoint{mimi.EndpointUpdate} {
-		b := p.s.sample(e)
-		bundle, err := mimi.ParseHandshakeBundle(bytes.Clone(b.body))
-		must(err)
-		body := append([]byte{1}, bundle.Message.Raw...)
-		body = append(append(body, byte(len(g.client.User))), g.client.User...)
-		r, err := p.s.ask(ctx, mimi.EndpointSubmitMessage, string(g.uri), body)
-		p.answered("a commit as a message", r, err, 400)
-	}
-	r, err := p.s.ask(ctx, mimi.EndpointUpdate, string(g.uri), message(g.client.Post("x")))
+	body := append([]byte{1}, commitIn(p.s.sample(mimi.EndpointUpdate).body)...)
+	body = append(append(body, byte(len(g.client.User))), g.client.User...)
+	r, err := p.s.ask(ctx, mimi.EndpointSubmitMessage, string(g.uri), body)
+	p.answered("a commit as a message", r, err, 400)
+	r, err = p.s.ask(ctx, mimi.EndpointUpdate, string(g.uri), message(g.client.Post("x")))
 	p.answered("a message as an update", r, err, 400)
 }
 
