@@ -120,3 +120,40 @@ func (c *cli) listRoles(cl *session, room mimi.RoomURI) error {
 	}
 	return term.Table(c.out, "", []string{"ROLE", "RIGHTS", "FOR"}, rows)
 }
+
+// roomJoinCmd lets a device in: into a chat its user is in, picked like everywhere, or
+// into one that is named in full, as nobody has told the provider of it.
+func (c *cli) roomJoinCmd() *cobra.Command {
+	w := &whoami{}
+	cmd := &cobra.Command{Use: "join [CHAT]", Short: "let a further device into a chat of its user, or the user into one that is open to them",
+		Args: cobra.MaximumNArgs(1)}
+	w.flags(cmd, true)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := withTimeout(cmd.Context())
+		defer cancel()
+		var named mimi.RoomURI
+		if len(args) > 0 {
+			var err error
+			if named, err = mimi.ParseRoom(args[0]); err != nil {
+				return err
+			}
+		}
+		cl, err := c.open(ctx, w)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		if named != "" {
+			return cl.Join(ctx, named)
+		}
+		r, err := c.pickRoom(ctx, cl, w.room)
+		if err != nil {
+			return err
+		}
+		if !r.AsOf.IsZero() {
+			return fail(exitUnreachable, hintRunning, "%s does not answer", cl.User().Domain())
+		}
+		return cl.Join(ctx, r.Room)
+	}
+	return cmd
+}

@@ -311,6 +311,17 @@ func TestTakePart(t *testing.T) {
 		if err := json.Unmarshal([]byte(ok("", with(b, "room", "role")...)), &roles); err != nil || len(roles) != 6 || roles[1].Name != "banned" {
 			t.Errorf("roles: %+v, %v", roles, err)
 		}
+		var made struct {
+			Room string `json:"room"`
+		}
+		if err := json.Unmarshal([]byte(ok("", "room", "create", "Orgs", "--as", "alice@a.localhost", "--policy", "multi-org", "--org", "a.localhost,b.localhost")), &made); err != nil {
+			t.Fatal(err)
+		}
+		ok("", "user", "add", "erin@a.localhost")
+		ok("", "user", "enrol", "erin@a.localhost")
+		ok("", "room", "join", made.Room, "--as", "erin@a.localhost") // of the host's organisation
+		refused(exitDenied, "does not let", "room", "join", made.Room, "--as", "cathy@c.localhost")
+		refused(exitUsage, "", "room", "join", "Orgs", "--as", "erin@a.localhost")
 	})
 
 	interrupt()
