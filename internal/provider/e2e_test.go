@@ -27,12 +27,17 @@ const patience = 30 * time.Second
 
 // admin speaks to a provider's operator socket.
 func (w *world) admin(d mimi.Domain) clientpb.AdminServiceClient {
+	return clientpb.NewAdminServiceClient(w.adminHTTP(d), "http://admin")
+}
+
+// adminHTTP is the way to that socket.
+func (w *world) adminHTTP(d mimi.Domain) *http.Client {
 	socket := w.cfgs[d].AdminSocket
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
 	w.t.Cleanup(tr.CloseIdleConnections)
-	return clientpb.NewAdminServiceClient(&http.Client{Transport: tr}, "http://admin")
+	return &http.Client{Transport: tr}
 }
 
 // device enrols a device of a user, whom it makes if need be, and opens it.

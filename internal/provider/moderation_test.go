@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"testing"
 
+	"connectrpc.com/connect"
+
 	"hubbub/client"
+	"hubbub/client/clientpb"
 	"hubbub/internal/moderation"
 	"hubbub/mimi"
 )
@@ -108,9 +111,27 @@ func TestReportBetweenProviders(t *testing.T) {
 		t.Errorf("%+v", anonymous)
 	}
 
-	// The hub's memory is gone; the keys are files.
-	_, err = w.running["a.localhost"].moderator.RotateFrankingKey(ctx)
+	// What the operator sees and does.
+	desk := clientpb.NewModerationServiceClient(w.adminHTTP("a.localhost"), "http://admin")
+	got, err := desk.GetReport(ctx, connect.NewRequest(&clientpb.GetReportRequest{Id: first.ID}))
 	must(err)
+	if r := got.Msg.Report; r.Accused != string(bob.User()) || r.Proved != 1 || len(r.Evidence) != 1 || !r.Evidence[0].Proved || r.Evidence[0].Text != "you fools" {
+		t.Errorf("the operator is shown %v", r)
+	}
+	_, err = desk.ResolveReport(ctx, connect.NewRequest(&clientpb.ResolveReportRequest{Id: first.ID, Resolution: "warned"}))
+	must(err)
+	open, err := desk.ListReports(ctx, connect.NewRequest(&clientpb.ListReportsRequest{}))
+	must(err)
+	if r := open.Msg.Reports; len(r) != 1 || r[0].Id == first.ID || len(r[0].Evidence) != 0 {
+		t.Errorf("open: %v", r)
+	}
+	rotated, err := desk.RotateFrankingKey(ctx, connect.NewRequest(&clientpb.RotateFrankingKeyRequest{}))
+	must(err)
+	if rotated.Msg.Id != 2 || rotated.Msg.Keys != 2 {
+		t.Errorf("rotated to %v", rotated.Msg)
+	}
+
+	// The hub's memory is gone; the keys are files.
 	w.stop("a.localhost")
 	cfg := w.cfgs["a.localhost"]
 	cfg.Limits.ReportsPerUser = "20 + 20/h"
