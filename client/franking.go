@@ -148,7 +148,7 @@ func (c *Client) complain(room mimi.RoomURI, id MessageID) (*mimi.AbuseReport, e
 	}
 	list := []*record{rec}
 	if rec.kind == kindWrite {
-		edits, err := c.records("root = ? AND room = ? AND kind = 1 AND sender = ? ORDER BY seq LIMIT ?", id[:], string(room), string(rec.Sender), maxReportMessages-1)
+		edits, err := c.records("root = ? AND +room = ? AND kind = 1 AND sender = ? ORDER BY seq LIMIT ?", id[:], string(room), string(rec.Sender), maxReportMessages-1)
 		if err != nil {
 			return nil, err
 		}

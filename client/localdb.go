@@ -67,6 +67,7 @@ CREATE TABLE IF NOT EXISTS message (
 CREATE INDEX IF NOT EXISTS message_seq ON message (room, seq);
 CREATE INDEX IF NOT EXISTS message_hash ON message (hash) WHERE hash IS NOT NULL AND seq = 0;
 CREATE INDEX IF NOT EXISTS message_plain ON message (room, ord) WHERE hash IS NULL AND mine = 1 AND state = 'sending';
+-- Who asks for a root writes +room, or all of the room is gone through in its order.
 CREATE INDEX IF NOT EXISTS message_root ON message (root) WHERE root IS NOT NULL;
 CREATE INDEX IF NOT EXISTS message_topic ON message (room, topic) WHERE topic IS NOT NULL;
 CREATE INDEX IF NOT EXISTS message_expires ON message (expires) WHERE expires > 0;

@@ -119,7 +119,7 @@ func (c *Client) message(_ querier, room mimi.RoomURI, id MessageID) (*Message, 
 	r, err := c.record(room, id)
 	if err == nil && r == nil { // a message of which only edits are here
 		var list []*record
-		if list, err = c.records("root = ? AND room = ? AND flags & 4 ORDER BY seq LIMIT 1", id[:], string(room)); len(list) > 0 {
+		if list, err = c.records("root = ? AND +room = ? AND flags & 4 ORDER BY seq LIMIT 1", id[:], string(room)); len(list) > 0 {
 			r = list[0]
 		}
 	}

@@ -111,7 +111,7 @@ func (b *batch) receive(r *room, rec *record, msg *content.Message) error {
 // happens when the original was kept back, as by a refusal, and its edit was not.
 // Replaces says that such an edit was shown in its place.
 func (b *batch) adopt(rec *record) (replaces bool, err error) {
-	about, err := b.c.records("root = ? AND room = ? AND kind <> 4 ORDER BY seq", rec.ID[:], string(rec.Room))
+	about, err := b.c.records("root = ? AND +room = ? AND kind <> 4 ORDER BY seq", rec.ID[:], string(rec.Room))
 	if err != nil || len(about) == 0 {
 		return false, err
 	}
@@ -271,7 +271,7 @@ func (b *batch) orphan(rec *record) error {
 // updatedOrphans tells of edits that are shown in place of a message which something
 // was said about.
 func (b *batch) updatedOrphans(rec *record) error {
-	list, err := b.c.records("root = ? AND room = ? AND flags & 4", rec.root[:], string(rec.Room))
+	list, err := b.c.records("root = ? AND +room = ? AND flags & 4", rec.root[:], string(rec.Room))
 	for _, shown := range list {
 		if err == nil && (rec.kind == kindReaction || mayDelete(shown, rec)) {
 			err = b.updated(shown, updateOf(rec, shown), rec.Sender)

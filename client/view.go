@@ -76,7 +76,7 @@ func (c *Client) showAll(list []*record) ([]Message, error) {
 
 // fold brings in edits of and reactions to a message, as far as they are posted.
 func (c *Client) fold(r *record, m *Message) error {
-	about, err := c.records("root = ? AND room = ? AND seq > 0 AND gone = 0 ORDER BY seq", m.ID[:], string(r.Room))
+	about, err := c.records("root = ? AND +room = ? AND seq > 0 AND gone = 0 ORDER BY seq", m.ID[:], string(r.Room))
 	if err != nil {
 		return err
 	}
