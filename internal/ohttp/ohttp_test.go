@@ -130,9 +130,11 @@ func TestTargetAnswers(t *testing.T) {
 		transport http.RoundTripper
 		want      int
 	}{
-		"not found":      {to(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }), 404},
-		"not modified":   {to(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }), 304},
-		"redirect":       {to(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://127.0.0.1/", http.StatusFound) }), 502},
+		"not found":    {to(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }), 404},
+		"not modified": {to(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }), 304},
+		"redirect": {to(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://127.0.0.1/", http.StatusFound)
+		}), 502},
 		"too large":      {to(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 101)) }), 502},
 		"at the limit":   {to(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 100)) }), 200},
 		"cannot be read": {failing{errors.New("no route")}, 502},
