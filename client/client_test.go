@@ -188,7 +188,7 @@ func TestJoinOfOthers(t *testing.T) {
 	if _, err := eve.Log(w.ctx(), uri, 0, 0); !errors.Is(err, ErrUnknownRoom) {
 		t.Errorf("Log: %v", err)
 	}
-	if _, err := bob.RemoveUsers(w.ctx(), uri, alice.User()); !errors.Is(err, ErrRejected) {
+	if _, err := bob.RemoveUsers(w.ctx(), uri, alice.User()); !errors.Is(err, ErrDenied) {
 		t.Errorf("RemoveUsers without the right to: %v", err)
 	}
 	w.posted(bob, uri, w.send(bob, uri, "still here"))
