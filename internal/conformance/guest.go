@@ -31,7 +31,6 @@ type guest struct {
 	failing []http.HandlerFunc
 
 	followed int // notes the client has taken
-	refused  error
 }
 
 // note is one request that announced something.

@@ -69,11 +69,6 @@ func (p *probe) answered(what string, r *fakepeer.Reply, err error, statuses ...
 	return true
 }
 
-// remark ends a check that nobody can judge here.
-func (p *probe) notApplicable(format string, args ...any) {
-	p.Outcome, p.Reason = NotApplicable, fmt.Sprintf(format, args...)
-}
-
 // url is where the target has an endpoint, as its directory says.
 func (s *session) url(e mimi.Endpoint, id string) (string, error) {
 	vars := map[string]string{}

@@ -45,7 +45,7 @@ func (s *session) samples() []sample {
 	at, nobody := s.roomURI(s.target, "none"), s.userURI(s.run+"-nobody")
 	claim := s.claim(c, nobody, "", nil)
 
-	creation := c.Create(at, s.rooms.NewKey())
+	c.Create(at, s.rooms.NewKey())
 	commit := c.Add(other.KeyPackage())
 	bundle, err := mimi.ParseHandshakeBundle(commit)
 	must(err)
@@ -55,7 +55,7 @@ func (s *session) samples() []sample {
 	// An announcement is made by the rules, of a room of ours.
 	teller := s.client("wire", "tablet")
 	hub := s.rooms.NewKey()
-	creation = teller.Create(s.roomURI(s.cfg.As, "none"), hub)
+	creation := teller.Create(s.roomURI(s.cfg.As, "none"), hub)
 	env := s.env()
 	state, eff, err := room.Create(env, creation, now())
 	must(err)

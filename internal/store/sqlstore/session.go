@@ -98,7 +98,7 @@ func (s *session) run(stmt *statement, args []any) (n int64, err error) {
 	if with, ok := stmt.Stmt.(driver.StmtExecContext); ok {
 		res, err = with.ExecContext(background, s.args)
 	} else {
-		//lint:ignore SA1019 what a driver has that wraps another one
+		// What a driver has that wraps another one.
 		res, err = stmt.Exec(values(s.args))
 	}
 	clear(s.args) // nothing of the caller's is kept
@@ -132,7 +132,7 @@ func (s *session) query(stmt *statement, args []any) (rows driver.Rows, err erro
 	if with, ok := stmt.Stmt.(driver.StmtQueryContext); ok {
 		rows, err = with.QueryContext(background, s.args)
 	} else {
-		//lint:ignore SA1019 what a driver has that wraps another one
+		// What a driver has that wraps another one.
 		rows, err = stmt.Query(values(s.args))
 	}
 	clear(s.args)

@@ -32,7 +32,7 @@ func freeze(f *suite) {
 }
 
 func testSetAside(f *suite) {
-	l := crowded(f)
+	crowded(f)
 	freeze(f)
 	before := get(f, func(tx store.ReadTx) (*store.RoomRecord, error) { return tx.Room(lobby) })
 	entries, spans := entriesOf(f, lobby, 0), get(f, func(tx store.ReadTx) ([]store.Membership, error) { return tx.RoomMemberships(lobby) })
@@ -69,7 +69,7 @@ func testSetAside(f *suite) {
 	f.equal("fanouts", 0, len(get(f, func(tx store.ReadTx) ([]store.FanoutState, error) { return tx.Fanouts() })))
 
 	// A fresh copy takes the old name, with the same messages.
-	l = f.newLog(lobby)
+	l := f.newLog(lobby)
 	a := f.append(l, nil)
 	f.equal("the fresh copy", []store.Entry{a.Entry}, entriesOf(f, lobby, 0))
 	check()
