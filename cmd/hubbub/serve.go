@@ -48,5 +48,6 @@ func (c *cli) serve(ctx context.Context, file string) error {
 	case err != nil:
 		return err
 	}
+	go giveBackMemory(ctx)
 	return p.Run(ctx)
 }
