@@ -176,7 +176,7 @@ func mayPass(err error) bool {
 
 // linger waits longer each time.
 func linger(ctx context.Context, n int) error {
-	t := time.NewTimer(min(100*time.Millisecond<<n, 5*time.Second))
+	t := time.NewTimer(min(100*time.Millisecond<<min(n, 6), 5*time.Second))
 	defer t.Stop()
 	select {
 	case <-t.C:
