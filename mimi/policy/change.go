@@ -105,7 +105,7 @@ func (c RemoveParticipant) verb() string { return "remove " + c.User.Handle() }
 func (c ChangeRole) verb() string        { return "change the role of " + c.User.Handle() }
 func (c AddClient) verb() string         { return "add a client of " + c.User.Handle() }
 func (c RemoveClient) verb() string      { return "remove a client of " + c.User.Handle() }
-func (c ChangeMetadata) verb() string    { return "change the room's description" }
+func (c ChangeMetadata) verb() string    { return "change the room's name or description" }
 func (c ChangeComponent) verb() string   { return "change " + componentName(c.Component) }
 func (c ChangeExtensions) verb() string  { return "change the group's extensions" }
 func (c UsePSK) verb() string            { return "use a pre-shared key" }
