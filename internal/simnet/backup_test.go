@@ -81,10 +81,10 @@ func (p *provider) forgiven() {
 	}
 	for _, d := range s.devices {
 		if d.home != p {
-			d.excused = d.excused || d.Group == nil && d.room.uri.Domain() == p.domain // its Welcome
+			d.excused = d.excused || d.unread() && d.room.uri.Domain() == p.domain // its Welcome
 			continue
 		}
-		d.excused = d.excused || d.Group == nil
+		d.excused = d.excused || d.unread()
 		for _, w := range d.writes {
 			var row *store.Submission
 			s.view(p, func(tx store.ReadTx) (err error) {
@@ -102,6 +102,12 @@ func (p *provider) forgiven() {
 			}
 		}
 	}
+}
+
+// unread says whether a Welcome may wait for the device: it is in no group, or in
+// an epoch after which it may have been removed and added again.
+func (d *device) unread() bool {
+	return d.Group == nil || d.Group.Epoch() != d.room.state.Epoch()
 }
 
 // mayLose says whether a provider may be restored: in some runs those that host no
