@@ -46,11 +46,7 @@ func (c *cli) messageSaveCmd() *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		r, err := c.pickRoom(cmd.Context(), cl, args[0])
-		if err != nil {
-			return err
-		}
-		m, err := findMessage(cmd.Context(), cl, r.Room, args[1])
+		_, m, err := c.pickMessage(cmd.Context(), cl, args[0], args[1])
 		if err != nil {
 			return err
 		}

@@ -94,33 +94,28 @@ func (c *cli) consentListCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "show what you are asked, what you asked and what was decided", Args: cobra.NoArgs}
 	w.flags(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		list, err := cl.Consents(ctx)
-		if err != nil {
-			return err
-		}
-		if c.wantJSON() {
-			out := []consentJSON{}
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			list, err := cl.Consents(ctx)
+			if err != nil {
+				return err
+			}
+			if c.wantJSON() {
+				out := []consentJSON{}
+				for _, x := range list {
+					out = append(out, consentJSON{x.Requester, x.Target, x.Room, x.State.String(), x.At.UnixMilli(), x.Undelivered, x.Problem})
+				}
+				return term.JSON(c.out, out)
+			}
+			var rows [][]string
 			for _, x := range list {
-				out = append(out, consentJSON{x.Requester, x.Target, x.Room, x.State.String(), x.At.UnixMilli(), x.Undelivered, x.Problem})
+				scope := "any chat"
+				if x.Room != "" {
+					scope = string(x.Room)
+				}
+				rows = append(rows, []string{x.At.Local().Format("2006-01-02 15:04"), consentText(x, cl.User()), scope, waiting(x)})
 			}
-			return term.JSON(c.out, out)
-		}
-		var rows [][]string
-		for _, x := range list {
-			scope := "any chat"
-			if x.Room != "" {
-				scope = string(x.Room)
-			}
-			rows = append(rows, []string{x.At.Local().Format("2006-01-02 15:04"), consentText(x, cl.User()), scope, waiting(x)})
-		}
-		return term.Table(c.out, "", []string{"WHEN", "WHAT", "FOR", "DELIVERY"}, rows)
+			return term.Table(c.out, "", []string{"WHEN", "WHAT", "FOR", "DELIVERY"}, rows)
+		})
 	}
 	return cmd
 }

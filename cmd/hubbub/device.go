@@ -44,6 +44,19 @@ func (c *cli) open(ctx context.Context, w *whoami) (*session, error) {
 	return newSession(ctx, cl), nil
 }
 
+// withDevice runs do with the device that the flags name, for no longer than a
+// verb may take.
+func (c *cli) withDevice(cmd *cobra.Command, w *whoami, do func(context.Context, *session) error) error {
+	ctx, cancel := withTimeout(cmd.Context())
+	defer cancel()
+	cl, err := c.open(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return do(ctx, cl)
+}
+
 func (c *cli) openDevice(ctx context.Context, w *whoami) (*client.Client, error) {
 	if w.state != "" {
 		return client.Open(ctx, w.state, nil)

@@ -49,31 +49,22 @@ func (c *cli) messageShowCmd() *cobra.Command {
 	}
 	w.flags(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		r, err := c.pickRoom(ctx, cl, args[0])
-		if err != nil {
-			return err
-		}
-		m, err := findMessage(ctx, cl, r.Room, args[1])
-		if err != nil {
-			return err
-		}
-		var d client.Delivery
-		var unknown error
-		if m.Seq != 0 {
-			d, unknown = cl.Delivery(ctx, r.Room, m.Seq)
-		}
-		if c.wantJSON() {
-			return term.JSON(c.out, messageStatus(m, d, unknown))
-		}
-		c.showMessage(m, d, unknown)
-		return nil
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			r, m, err := c.pickMessage(ctx, cl, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			var d client.Delivery
+			var unknown error
+			if m.Seq != 0 {
+				d, unknown = cl.Delivery(ctx, r.Room, m.Seq)
+			}
+			if c.wantJSON() {
+				return term.JSON(c.out, messageStatus(m, d, unknown))
+			}
+			c.showMessage(m, d, unknown)
+			return nil
+		})
 	}
 	return cmd
 }
@@ -90,11 +81,7 @@ func (c *cli) messageResendCmd() *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		r, err := c.pickRoom(cmd.Context(), cl, args[0])
-		if err != nil {
-			return err
-		}
-		m, err := findMessage(cmd.Context(), cl, r.Room, args[1])
+		r, m, err := c.pickMessage(cmd.Context(), cl, args[0], args[1])
 		if err != nil {
 			return err
 		}
@@ -127,6 +114,16 @@ func providersJSON(d client.Delivery) (out []providerJSON) {
 		out = append(out, j)
 	}
 	return out
+}
+
+// pickMessage finds the chat a person means, and a message in it.
+func (c *cli) pickMessage(ctx context.Context, cl *session, chat, which string) (client.RoomInfo, client.Message, error) {
+	r, err := c.pickRoom(ctx, cl, chat)
+	if err != nil {
+		return r, client.Message{}, err
+	}
+	m, err := findMessage(ctx, cl, r.Room, which)
+	return r, m, err
 }
 
 // findMessage looks a message up in the device's own copy.

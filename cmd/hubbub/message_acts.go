@@ -86,26 +86,21 @@ func (c *cli) messageReadCmd() *cobra.Command {
 			"Messages that vanish after they were read begin to do so.", Args: cobra.RangeArgs(1, 2)}
 	w.flags(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		r, err := c.pickRoom(ctx, cl, args[0])
-		if err != nil {
-			return err
-		}
-		seq := r.Pos.Seq
-		if len(args) == 2 {
-			m, err := findMessage(ctx, cl, r.Room, args[1])
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			r, err := c.pickRoom(ctx, cl, args[0])
 			if err != nil {
 				return err
 			}
-			seq = m.Seq
-		}
-		return cl.MarkRead(ctx, r.Room, seq)
+			seq := r.Pos.Seq
+			if len(args) == 2 {
+				m, err := findMessage(ctx, cl, r.Room, args[1])
+				if err != nil {
+					return err
+				}
+				seq = m.Seq
+			}
+			return cl.MarkRead(ctx, r.Room, seq)
+		})
 	}
 	return cmd
 }

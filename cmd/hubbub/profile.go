@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,18 +26,13 @@ func (c *cli) profileShowCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "show", Short: "show your own profile", Args: cobra.NoArgs}
 	w.flags(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		fields, err := cl.Profile(ctx)
-		if err != nil {
-			return err
-		}
-		return c.showFields(fields)
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			fields, err := cl.Profile(ctx)
+			if err != nil {
+				return err
+			}
+			return c.showFields(fields)
+		})
 	}
 	return cmd
 }

@@ -27,31 +27,22 @@ func (c *cli) messageReportCmd() *cobra.Command {
 	cmd.Flags().Uint8Var(&about.Reason, "reason", 0, "a code, once there are any")
 	cmd.Flags().BoolVar(&about.Anonymous, "anonymous", false, "keep your name from the hub; your own provider knows it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		r, err := c.pickRoom(ctx, cl, args[0])
-		if err != nil {
-			return err
-		}
-		m, err := findMessage(ctx, cl, r.Room, args[1])
-		if err != nil {
-			return err
-		}
-		proved, err := cl.Report(ctx, r.Room, m.ID, about)
-		if err != nil {
-			return err
-		}
-		what := "with the message and the proof that it is theirs"
-		if !proved {
-			what = "without the message: nothing proves it"
-		}
-		return c.tell(map[string]any{"room": r.Room, "message": m.ID, "accused": m.Sender, "hub": r.Hub, "proved": proved},
-			"reported %s to the operator of %s, %s", m.Sender.Handle(), r.Hub, what)
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			r, m, err := c.pickMessage(ctx, cl, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			proved, err := cl.Report(ctx, r.Room, m.ID, about)
+			if err != nil {
+				return err
+			}
+			what := "with the message and the proof that it is theirs"
+			if !proved {
+				what = "without the message: nothing proves it"
+			}
+			return c.tell(map[string]any{"room": r.Room, "message": m.ID, "accused": m.Sender, "hub": r.Hub, "proved": proved},
+				"reported %s to the operator of %s, %s", m.Sender.Handle(), r.Hub, what)
+		})
 	}
 	return cmd
 }

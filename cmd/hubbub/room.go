@@ -29,21 +29,16 @@ func (c *cli) roomVerb(cmd *cobra.Command, do func(context.Context, *session, cl
 	w := &whoami{}
 	w.flags(cmd, true)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		r, err := c.pickRoom(ctx, cl, w.room)
-		if err != nil {
-			return err
-		}
-		if !r.AsOf.IsZero() && cmd.Name() != "show" {
-			return fail(exitUnreachable, hintRunning, "%s does not answer", cl.User().Domain())
-		}
-		return do(ctx, cl, r, args)
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			r, err := c.pickRoom(ctx, cl, w.room)
+			if err != nil {
+				return err
+			}
+			if !r.AsOf.IsZero() && cmd.Name() != "show" {
+				return fail(exitUnreachable, hintRunning, "%s does not answer", cl.User().Domain())
+			}
+			return do(ctx, cl, r, args)
+		})
 	}
 	return cmd
 }
@@ -99,30 +94,25 @@ func (c *cli) roomListCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "list the chats of a user", Args: cobra.NoArgs}
 	w.flags(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		rooms, err := c.rooms(ctx, cl)
-		if err != nil {
-			return err
-		}
-		if c.wantJSON() {
-			out := []roomJSON{}
-			for _, r := range rooms {
-				out = append(out, toJSON(r))
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			rooms, err := c.rooms(ctx, cl)
+			if err != nil {
+				return err
 			}
-			return term.JSON(c.out, out)
-		}
-		var rows [][]string
-		for _, r := range rooms {
-			rows = append(rows, []string{term.Printable(roomName(r)), string(r.Hub), r.Pos.String(),
-				fmt.Sprint(len(r.Participants)), standing(r)})
-		}
-		return term.Table(c.out, "", []string{"CHAT", "HUB", "POSITION", "PEOPLE", "STATE"}, rows)
+			if c.wantJSON() {
+				out := []roomJSON{}
+				for _, r := range rooms {
+					out = append(out, toJSON(r))
+				}
+				return term.JSON(c.out, out)
+			}
+			var rows [][]string
+			for _, r := range rooms {
+				rows = append(rows, []string{term.Printable(roomName(r)), string(r.Hub), r.Pos.String(),
+					fmt.Sprint(len(r.Participants)), standing(r)})
+			}
+			return term.Table(c.out, "", []string{"CHAT", "HUB", "POSITION", "PEOPLE", "STATE"}, rows)
+		})
 	}
 	return cmd
 }

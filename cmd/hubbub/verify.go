@@ -57,18 +57,13 @@ func (c *cli) roomVerifyCmd() *cobra.Command {
 		if len(args) == 1 {
 			w.room = args[0]
 		}
-		ctx, cancel := withTimeout(cmd.Context())
-		defer cancel()
-		cl, err := c.open(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		r, err := c.pickRoom(ctx, cl, w.room)
-		if err != nil {
-			return err
-		}
-		return c.verify(ctx, cl, r)
+		return c.withDevice(cmd, w, func(ctx context.Context, cl *session) error {
+			r, err := c.pickRoom(ctx, cl, w.room)
+			if err != nil {
+				return err
+			}
+			return c.verify(ctx, cl, r)
+		})
 	}
 	return cmd
 }
