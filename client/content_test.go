@@ -24,7 +24,7 @@ func (f *fake) posted(c *Client, uri mimi.RoomURI, do func() (Message, error)) M
 	f.t.Helper()
 	m, err := do()
 	f.ok(err)
-	if m, err = c.WaitPosted(f.t.Context(), uri, m.ID); err != nil {
+	if m, err = c.WaitPosted(f.ctx(), uri, m.ID); err != nil {
 		f.t.Fatal(err)
 	}
 	return m
@@ -32,7 +32,7 @@ func (f *fake) posted(c *Client, uri mimi.RoomURI, do func() (Message, error)) M
 
 func (f *fake) say(c *Client, uri mimi.RoomURI, d Draft) Message {
 	f.t.Helper()
-	return f.posted(c, uri, func() (Message, error) { return c.Post(f.t.Context(), uri, d) })
+	return f.posted(c, uri, func() (Message, error) { return c.Post(f.ctx(), uri, d) })
 }
 
 // forge sends content that no rule has seen.
@@ -68,7 +68,7 @@ func (f *fake) inStep(uri mimi.RoomURI, devices ...*Client) {
 func (f *fake) only(c *Client, uri mimi.RoomURI) Message {
 	f.t.Helper()
 	f.inStep(uri, c)
-	list, err := c.Messages(f.t.Context(), uri, 0, 0)
+	list, err := c.Messages(f.ctx(), uri, 0, 0)
 	f.ok(err)
 	if len(list) != 1 {
 		f.t.Fatalf("%d messages: %+v", len(list), list)
@@ -108,7 +108,7 @@ func TestEditDeleteReact(t *testing.T) {
 	bobDir := f.enrol("bob", "phone")
 	alice, bob := f.open(f.enrol("alice", "phone"), nil), f.open(bobDir, nil)
 	uri := f.room(alice, bob)
-	ctx := t.Context()
+	ctx := f.ctx()
 	m := f.say(alice, uri, Draft{Text: "helo"})
 	f.inStep(uri, bob)
 	reply := f.say(bob, uri, Draft{Text: "who?", ReplyTo: m.ID})
@@ -185,7 +185,7 @@ func TestForgeries(t *testing.T) {
 	f := newFake(t)
 	admin, bob, mallory := f.open(f.enrol("alice", "phone"), nil), f.open(f.enrol("bob", "phone"), nil), f.open(f.enrol("mallory", "phone"), nil)
 	uri := f.room(admin, bob, mallory)
-	ctx := t.Context()
+	ctx := f.ctx()
 	m := f.say(bob, uri, Draft{Text: "I owe you 5"})
 	r := f.posted(bob, uri, func() (Message, error) { return bob.React(ctx, uri, m.ID, "👍") })
 	f.inStep(uri, mallory)
@@ -249,7 +249,7 @@ func TestEditBeforeOriginal(t *testing.T) {
 	f.forge(alice, uri, content.NewDelete(alice.User(), uri, content.ID(id2), gone))
 	f.forge(alice, uri, gone)
 	f.inStep(uri, bob)
-	list, err := bob.Messages(t.Context(), uri, 0, 0)
+	list, err := bob.Messages(f.ctx(), uri, 0, 0)
 	f.ok(err)
 	if len(list) != 2 || !list[1].Deleted || list[1].Text != "" {
 		t.Errorf("deleted before it came: %+v", list)
@@ -286,7 +286,7 @@ func TestExpiry(t *testing.T) {
 	bobDir := f.enrol("bob", "phone")
 	alice, bob := f.open(f.enrol("alice", "phone"), nil), f.open(bobDir, k.options(Options{}))
 	uri := f.room(alice, bob)
-	ctx := t.Context()
+	ctx := f.ctx()
 	hour := f.say(alice, uri, Draft{Text: "secret-of-an-hour", ExpireAt: time.Now().Add(time.Hour)})
 	f.posted(alice, uri, func() (Message, error) { return alice.Edit(ctx, uri, hour.ID, Draft{Text: "secret-of-an-edit"}) })
 	read := f.say(alice, uri, Draft{Text: "secret-once-read", ExpireAfter: time.Minute})
@@ -347,20 +347,22 @@ func TestExpiryWhileWaiting(t *testing.T) {
 	dir := f.enrol("alice", "phone")
 	alice := f.open(dir, k.options(Options{}))
 	uri := f.room(alice)
+	want := func(epoch uint64) {
+		work := *alice.rooms[uri]
+		work.wantEpoch = epoch
+		alice.rooms[uri] = &work
+	}
 	alice.mu.Lock()
-	work := *alice.rooms[uri]
-	work.wantEpoch = 99 // nothing is encrypted until then
-	alice.rooms[uri] = &work
+	want(99) // nothing is encrypted until then
 	alice.mu.Unlock()
-	m, err := alice.Post(t.Context(), uri, Draft{Text: "too late", ExpireAt: k.now().Add(time.Hour)})
+	m, err := alice.Post(f.ctx(), uri, Draft{Text: "too late", ExpireAt: k.now().Add(time.Hour)})
 	f.ok(err)
-	k.move(2 * time.Hour)
 	alice.mu.Lock()
-	work.wantEpoch = 0
-	alice.rooms[uri] = &work
+	k.move(2 * time.Hour)
+	want(0)
 	alice.mu.Unlock()
 	signal(alice.kickExpiry)
-	if got, err := alice.WaitPosted(t.Context(), uri, m.ID); !errors.Is(err, ErrRejected) || got.Reason != "expired" || got.Text != "" {
+	if got, err := alice.WaitPosted(f.ctx(), uri, m.ID); !errors.Is(err, ErrRejected) || got.Reason != "expired" || got.Text != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -376,15 +378,15 @@ func TestRoomWantsExpiry(t *testing.T) {
 		Expiring: policy.Required, Min: 60, Max: most, Default: &most}}, alice, bob)
 	m := f.say(alice, uri, Draft{Text: "by policy"})
 	f.inStep(uri, bob)
-	if got, err := bob.Message(t.Context(), uri, m.ID); err != nil || got.ExpiresAfter != time.Hour {
+	if got, err := bob.Message(f.ctx(), uri, m.ID); err != nil || got.ExpiresAfter != time.Hour {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := alice.Post(t.Context(), uri, Draft{Text: "short", ExpireAfter: 59 * time.Second}); !errors.Is(err, ErrDenied) {
+	if _, err := alice.Post(f.ctx(), uri, Draft{Text: "short", ExpireAfter: 59 * time.Second}); !errors.Is(err, ErrDenied) {
 		t.Errorf("below the minimum: %v", err)
 	}
 	bad := f.forge(alice, uri, content.NewText(alice.User(), uri, "for ever"))
 	f.inStep(uri, bob)
-	if got, err := bob.Message(t.Context(), uri, bad.ID); err != nil || got.Text != "" || !strings.Contains(got.Hidden, "expire") {
+	if got, err := bob.Message(f.ctx(), uri, bad.ID); err != nil || got.Text != "" || !strings.Contains(got.Hidden, "expire") {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -397,7 +399,7 @@ func TestReceipts(t *testing.T) {
 	alice, bob := f.open(f.enrol("alice", "phone"), nil), f.open(bobDir, nil)
 	tablet := f.open(f.enrol("bob", "tablet"), nil)
 	uri := f.room(alice, bob, tablet)
-	ctx := t.Context()
+	ctx := f.ctx()
 	status := func(id MessageID, want ...content.Status) {
 		t.Helper()
 		f.inStep(uri, alice)
@@ -502,7 +504,7 @@ func TestForeignContent(t *testing.T) {
 	} {
 		m := f.forge(alice, uri, content.New(alice.User(), uri, c.body))
 		f.inStep(uri, bob)
-		got, err := bob.Message(t.Context(), uri, m.ID)
+		got, err := bob.Message(f.ctx(), uri, m.ID)
 		f.ok(err)
 		if got.Text != c.want.Text || got.Markdown != c.want.Markdown || got.Alternatives != c.want.Alternatives || !slices.Equal(got.Unshown, c.want.Unshown) ||
 			len(got.Attachments) != len(c.want.Attachments) || !slices.Equal(got.Mentions, c.want.Mentions) || len(got.Warnings) != len(c.want.Warnings) {
@@ -528,7 +530,7 @@ func TestMentions(t *testing.T) {
 	} {
 		m := f.say(alice, uri, Draft{Text: text, Mentions: []mimi.UserURI{bob.User()}})
 		f.inStep(uri, bob)
-		got, err := bob.Message(t.Context(), uri, m.ID)
+		got, err := bob.Message(f.ctx(), uri, m.ID)
 		if f.ok(err); !got.MentionsUser(bob.User()) || got.MentionsUser(alice.User()) || got.Plain() != want {
 			t.Errorf("%q: %q, %v", text, got.Plain(), got.Mentions)
 		}
@@ -544,7 +546,7 @@ func TestTopics(t *testing.T) {
 	f.inStep(uri, bob)
 	f.say(bob, uri, Draft{Text: "yes", ReplyTo: m.ID})
 	f.inStep(uri, alice)
-	list, err := alice.Messages(t.Context(), uri, 0, 0)
+	list, err := alice.Messages(f.ctx(), uri, 0, 0)
 	if f.ok(err); len(list) != 2 || list[0].Topic != "tea" || list[1].Topic != "tea" || list[1].InReplyTo != m.ID {
 		t.Errorf("%+v", list)
 	}

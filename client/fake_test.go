@@ -80,6 +80,13 @@ func (f *fake) ok(err error) {
 	}
 }
 
+// ctx bounds a wait, so that one in vain fails its test and not the whole run.
+func (f *fake) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*patience)
+	f.t.Cleanup(cancel)
+	return ctx
+}
+
 // enrol makes a device without asking anybody.
 func (f *fake) enrol(user, name string) (dir string) {
 	f.t.Helper()
@@ -106,14 +113,14 @@ func (f *fake) open(dir string, o *Options) *Client {
 	c, err := Open(f.t.Context(), dir, o)
 	f.ok(err)
 	f.t.Cleanup(func() { c.Close() })
-	f.ok(c.WaitConnected(f.t.Context()))
+	f.ok(c.WaitConnected(f.ctx()))
 	return c
 }
 
 // room makes a room of the first device and adds the others.
 func (f *fake) room(creator *Client, others ...*Client) mimi.RoomURI {
 	f.t.Helper()
-	uri, _, err := creator.CreateRoom(f.t.Context(), RoomOptions{Name: "room"})
+	uri, _, err := creator.CreateRoom(f.ctx(), RoomOptions{Name: "room"})
 	f.ok(err)
 	f.mu.Lock()
 	f.pos[uri], f.members[uri] = startPos(uri), []string{creator.dev.Token}
@@ -134,7 +141,7 @@ func (f *fake) room(creator *Client, others ...*Client) mimi.RoomURI {
 		newcomers = append(newcomers, &newcomer{result: &AddResult{User: c.User()}, packages: []*mls.KeyPackage{kp}, role: policy.Member})
 	}
 	var welcome *mls.Welcome
-	f.ok(creator.change(f.t.Context(), uri, func(r *room) (*mls.PendingCommit, error) {
+	f.ok(creator.change(f.ctx(), uri, func(r *room) (*mls.PendingCommit, error) {
 		commit, err := addAll(r, newcomers)
 		if err == nil {
 			welcome = commit.Welcome()
@@ -323,13 +330,13 @@ func TestFake(t *testing.T) {
 	f := newFake(t)
 	alice, bob := f.open(f.enrol("alice", "phone"), nil), f.open(f.enrol("bob", "phone"), nil)
 	uri := f.room(alice, bob)
-	m, err := alice.Send(t.Context(), uri, "hello")
+	m, err := alice.Send(f.ctx(), uri, "hello")
 	f.ok(err)
-	if _, err := alice.WaitPosted(t.Context(), uri, m.ID); err != nil {
+	if _, err := alice.WaitPosted(f.ctx(), uri, m.ID); err != nil {
 		t.Fatal(err)
 	}
 	f.until(bob, func() bool { return bob.rooms[uri].pos.Seq == 2 })
-	list, err := bob.Messages(t.Context(), uri, 0, 0)
+	list, err := bob.Messages(f.ctx(), uri, 0, 0)
 	if err != nil || len(list) != 1 || list[0].Text != "hello" {
 		t.Fatal(list, err)
 	}

@@ -41,6 +41,28 @@ func (f *fake) held(c *Client, uri mimi.RoomURI, failures int) {
 	f.t.Fatalf("%s was not refused", c.URI())
 }
 
+// taken waits until the device knows that the provider has taken all it wrote: that may
+// be after the stream has shown it the entries.
+func (f *fake) taken(c *Client) {
+	f.t.Helper()
+	ctx := f.ctx()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		c.mu.Lock()
+		done := len(c.holds) == 0 && (len(c.answers) > 0 || len(c.outbox.rows) == 0)
+		c.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			f.t.Fatalf("%s has no answer", c.URI())
+		}
+	}
+}
+
 // TestRetryAfter: a device waits as long as its provider asks for before it sends
 // again, and only with what goes to that room.
 func TestRetryAfter(t *testing.T) {
@@ -50,19 +72,19 @@ func TestRetryAfter(t *testing.T) {
 	const asked = 700 * time.Millisecond
 	f.refusals(uri, &clientpb.ErrorDetail{Reason: clientpb.Reason_REASON_RATE_LIMITED, RetryAfterMs: uint64(asked.Milliseconds())})
 	begin := time.Now()
-	m, err := alice.Send(t.Context(), uri, "slowly")
+	m, err := alice.Send(f.ctx(), uri, "slowly")
 	f.ok(err)
 	f.held(alice, uri, 1)
 	f.refusals("", nil)
-	quick, err := alice.Send(t.Context(), other, "quickly")
+	quick, err := alice.Send(f.ctx(), other, "quickly")
 	f.ok(err)
-	if _, err = alice.WaitPosted(t.Context(), other, quick.ID); err != nil {
+	if _, err = alice.WaitPosted(f.ctx(), other, quick.ID); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := alice.message(alice.db, uri, m.ID); err != nil || m.State != Sending {
 		t.Errorf("the message that was refused overtook the other: %+v, %v", m, err)
 	}
-	if _, err := alice.WaitPosted(t.Context(), uri, m.ID); err != nil {
+	if _, err := alice.WaitPosted(f.ctx(), uri, m.ID); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(begin); took < asked {
@@ -93,27 +115,28 @@ func TestRoomMissing(t *testing.T) {
 	uri := f.room(alice)
 	gone := &clientpb.ErrorDetail{Reason: clientpb.Reason_REASON_NOT_FOUND, Message: "no such room"}
 	f.refusals(uri, gone)
-	m, err := alice.Send(t.Context(), uri, "one")
+	m, err := alice.Send(f.ctx(), uri, "one")
 	f.ok(err)
 	done := make(chan error, 1)
-	go func() { done <- alice.selfUpdate(t.Context(), uri) }()
+	go func() { done <- alice.selfUpdate(f.ctx(), uri) }()
 	f.until(alice, func() bool { return alice.rooms[uri].pending != nil })
 	f.held(alice, uri, 2)
 	f.refusals("", nil)
 	f.ok(<-done)
-	if m, err := alice.WaitPosted(t.Context(), uri, m.ID); err != nil || m.Seq != 1 {
+	if m, err := alice.WaitPosted(f.ctx(), uri, m.ID); err != nil || m.Seq != 1 {
 		t.Errorf("the message: %+v, %v", m, err)
 	}
 	f.until(alice, func() bool { return alice.rooms[uri].group.Epoch() == 1 && alice.rooms[uri].suspicious == "" })
+	f.taken(alice)
 
 	f.refusals(uri, gone)
-	m, err = alice.Send(t.Context(), uri, "two")
+	m, err = alice.Send(f.ctx(), uri, "two")
 	f.ok(err)
 	f.held(alice, uri, 1)
 	alice.mu.Lock()
 	alice.holds[uri].missing = time.Now().Add(-missingFor - time.Hour)
 	alice.mu.Unlock()
-	if m, err := alice.WaitPosted(t.Context(), uri, m.ID); !errors.Is(err, ErrRejected) || m.Reason != "not_found" {
+	if m, err := alice.WaitPosted(f.ctx(), uri, m.ID); !errors.Is(err, ErrRejected) || m.Reason != "not_found" {
 		t.Errorf("after a day: %+v, %v", m, err)
 	}
 }
@@ -128,15 +151,9 @@ func TestCloseStoresAnswers(t *testing.T) {
 	f.mu.Lock()
 	delete(f.members, uri) // so that nothing but the answer says it
 	f.mu.Unlock()
-	m, err := alice.Send(t.Context(), uri, "one")
+	m, err := alice.Send(f.ctx(), uri, "one")
 	f.ok(err)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for done := false; !done; <-tick.C {
-		alice.mu.Lock()
-		done = len(alice.answers) > 0 || len(alice.outbox.rows) == 0
-		alice.mu.Unlock()
-	}
+	f.taken(alice)
 	f.ok(alice.Close())
 	alice, err = load(dir, nil)
 	f.ok(err)
@@ -182,7 +199,7 @@ func openDump(t *testing.T, dump string) {
 
 	alice := f.open(dir, nil)
 	uri := mimi.RoomURI("mimi://a.localhost/r/old")
-	list, err := alice.Messages(t.Context(), uri, 0, 0)
+	list, err := alice.Messages(f.ctx(), uri, 0, 0)
 	f.ok(err)
 	if len(list) != 2 || list[0].Text != "posted" || list[0].Seq != 7 || list[1].Text != "on its way" || list[1].State != Queued {
 		t.Errorf("messages: %+v", list)
