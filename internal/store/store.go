@@ -238,6 +238,7 @@ type ReadTx interface {
 	ProfileReader
 	AssetReader
 	ReportReader
+	JoinLinkReader
 
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
@@ -323,6 +324,7 @@ type Tx interface {
 	ProfileWriter
 	AssetWriter
 	ReportWriter
+	JoinLinkWriter
 
 	// CreateRoom adds a room with its first projections. ErrExists if known.
 	CreateRoom(r RoomRecord, changes []room.Change, participants []room.Participant, joined []Membership) error

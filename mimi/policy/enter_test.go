@@ -22,7 +22,7 @@ func TestJoinRole(t *testing.T) {
 		{"preauthorised, with the right to join", roomOf(t, "multi-org", nil), at("mimi://a.example/u/zoe", false), 2},
 		{"preauthorised, without it", roomOf(t, "multi-org", nil), at("mimi://b.example/u/zoe", false), 0},
 		{"unknown credential", roomOf(t, "multi-org", nil), Actor{User: "mimi://a.example/u/zoe"}, 0},
-		{"nobody is let in", roomOf(t, "default", nil), at(frank, true), 0},
+		{"nobody is let in", roomOf(t, "cooperative", nil), at(frank, true), 0},
 		{"a code is needed", roomOf(t, "strict", nil), at(frank, false), 0},
 		{"a code is shown", roomOf(t, "strict", nil), at(frank, true), 2},
 		{"in already", roomOf(t, "strict", nil), at(alice, true), 0},

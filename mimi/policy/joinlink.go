@@ -34,38 +34,95 @@ func (p *JoinLinkPolicy) Decode(r *wire.Reader) {
 	*p = JoinLinkPolicy{OnRequest: decodeBool(r), JoinLink: decodeAddress(r), MultiUser: decodeBool(r), Expiration: r.Uint32()}
 }
 
-// A CodeUse is what a hub remembers about a join link.
-type CodeUse struct {
-	Created time.Time      // when the link came into the room
-	By      []mimi.UserURI // who used it
+// LinksOf reads what a room says of join links: its policy, nil if it has none, and its
+// links, none rather than nil. The error wraps [ErrMalformed].
+func LinksOf(s *State) (*JoinLinkPolicy, *mimi.JoinLinks, error) {
+	p, err := Policy(s, mimi.ComponentJoinLinkPolicy, ParseJoinLinkPolicy)
+	if err != nil {
+		return nil, nil, err
+	}
+	links, err := Policy(s, mimi.ComponentJoinLinks, mimi.ParseJoinLinks)
+	if err != nil {
+		return nil, nil, err
+	}
+	if links == nil {
+		links = new(mimi.JoinLinks)
+	}
+	return p, links, nil
 }
 
-// Admits says whether a user may join by a code, given the room's links and what the hub
-// remembers about this one: it is a link of the room, has not expired, and was not used by
-// somebody else unless several may (POL-21, POL-44). Codes are compared in constant time.
-// The error is a *[Denied].
-func (p *JoinLinkPolicy) Admits(links *mimi.JoinLinks, code []byte, user mimi.UserURI, use CodeUse, now time.Time) error {
-	refuse := func(why string) error {
-		return &Denied{Actor: user.Handle(), Action: "join by a code", Cause: why, Reason: user.Handle() + " may not join by a code: " + why}
-	}
-	known := len(code) > 0 && subtle.ConstantTimeCompare(code, []byte(p.JoinLink)) == 1
-	if links != nil && len(code) > 0 {
-		for _, l := range links.Links {
-			known = subtle.ConstantTimeCompare(code, l) == 1 || known
-		}
-	}
-	switch {
-	case !known:
-		return refuse("the room has no such code")
-	case !now.Before(use.Created.Add(time.Duration(p.Expiration) * time.Second)):
-		return refuse("it has expired")
-	case p.MultiUser:
+// Links lists what a hub keeps record of: the elements of the room's links and, if there
+// is one, the link of the policy itself.
+func (p *JoinLinkPolicy) Links(links *mimi.JoinLinks) [][]byte {
+	if p == nil {
 		return nil
 	}
-	for _, u := range use.By {
-		if u != user {
-			return refuse("somebody else has used it")
+	list := links.Links
+	if p.JoinLink != "" {
+		list = append([][]byte{[]byte(p.JoinLink)}, list...)
+	}
+	return list
+}
+
+// Find gives the link of a room that a code is for: an element that is the hash of the
+// code ([mimi.JoinLinkEntry]), or one of another form that is the code itself. It is nil
+// if there is none. Codes are compared in constant time.
+func (p *JoinLinkPolicy) Find(room mimi.RoomURI, links *mimi.JoinLinks, code []byte) (link []byte) {
+	if len(code) == 0 {
+		return nil
+	}
+	hash := mimi.JoinCodeHash(room, code)
+	for _, l := range p.Links(links) {
+		want, shown := l, code
+		if e, ok := mimi.ParseJoinLinkEntry(l); ok {
+			want, shown = e.Hash[:], hash[:]
 		}
+		if subtle.ConstantTimeCompare(want, shown) == 1 {
+			link = l
+		}
+	}
+	return link
+}
+
+// A CodeUse is what a hub remembers about a join link.
+type CodeUse struct {
+	Created time.Time    // when the link came into the room
+	By      mimi.UserURI // who showed its code first; "" = nobody
+	Joined  bool         // somebody has joined by it
+}
+
+// Admits says whether a user may join by a link that [JoinLinkPolicy.Find] has found,
+// given what the hub remembers about it: it has not expired, and if it is for one user,
+// nobody else has shown its code and nobody has joined by it: one who was taken out again
+// does not come back by it (POL-21, POL-44, GI-4). The error is a *[Denied]; it does not
+// say the code.
+func (p *JoinLinkPolicy) Admits(link []byte, user mimi.UserURI, use CodeUse, now time.Time) error {
+	why := ""
+	switch e, ours := mimi.ParseJoinLinkEntry(link); {
+	case len(link) == 0 || p == nil:
+		why = "the room has no such code"
+	case !now.Before(use.Created.Add(time.Duration(p.Expiration) * time.Second)),
+		ours && e.NotAfter != 0 && uint64(max(now.Unix(), 0)) >= e.NotAfter:
+		why = "it has expired"
+	case p.MultiUser && !(ours && e.Single):
+	case use.Joined:
+		why = "it has been used"
+	case use.By != "" && use.By != user:
+		why = "somebody else has used it"
+	}
+	if why == "" {
+		return nil
+	}
+	return denyAction(user.Handle(), "join by a code", why)
+}
+
+// check is POL-21: at most one link where there is to be one that stays.
+func (p *JoinLinkPolicy) check(links *mimi.JoinLinks) error {
+	if p == nil && len(links.Links) > 0 {
+		return deny("the room has no policy on join links, so it can have none")
+	}
+	if p != nil && p.OnRequest && len(p.Links(links)) > 1 {
+		return deny("the room keeps one join link at most: revoke the one it has first")
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ const (
 )
 
 // DefaultRoles gives the roles of a room whose members trust each other: anybody may
-// bring somebody in, admins may also show somebody out, hand out roles and describe
-// the room. Nobody has to stay: the last admin may leave, and the room goes on without
+// bring somebody in, admins may also show somebody out, hand out roles, make links by
+// which others join, and describe the room. Nobody has to stay: the last admin may leave, and the room goes on without
 // one.
 func DefaultRoles() *RoleData {
 	member := []Capability{
@@ -29,7 +29,7 @@ func DefaultRoles() *RoleData {
 		CanSendLink, CanSendLinkPreview, CanFollowLink, CanCopyLink,
 	}
 	admin := append([]Capability{
-		CanRemoveParticipant, CanBan, CanUnban, CanKick, CanChangeUserRole,
+		CanRemoveParticipant, CanBan, CanUnban, CanKick, CanChangeUserRole, CanCreateJoinCode, CanDeleteJoinCode,
 		CanDeleteOtherReaction, CanDeleteOtherMessage, CanEditOtherTopic,
 		CanChangeRoomName, CanChangeRoomDescription, CanChangeRoomAvatar, CanChangeRoomSubject, CanChangeRoomMood,
 		CanDestroyRoom, CanChangeRoomMembershipStyle, CanChangeRoleDefinitions, CanChangePreauthorizedUserList,
@@ -37,7 +37,8 @@ func DefaultRoles() *RoleData {
 	}, member...)
 	none := uint32(0)
 	return &RoleData{Roles: []Role{
-		{Index: Outside, Name: "outside", Description: "not in the room", MaxParticipants: &none, MaxActive: &none},
+		{Index: Outside, Name: "outside", Description: "not in the room", Capabilities: []Capability{CanUseJoinCode}, MaxParticipants: &none, MaxActive: &none,
+			RoleChanges: []RoleChanges{{From: Outside, Targets: []uint32{Member}}}},
 		{Index: Banned, Name: bannedName, Description: "kept out of the room", MaxActive: &none},
 		{Index: Member, Name: "member", Description: "takes part", Capabilities: member, RoleChanges: []RoleChanges{
 			{From: Outside, Targets: []uint32{Member}},

@@ -23,6 +23,10 @@ type Template struct {
 	PreAuth *PreAuthData
 	Creator uint32 // role of who makes the room
 
+	// Links is the policy on join links of a room that may have them; nil for one that has
+	// none. Who makes and uses them is for Roles to say.
+	Links *JoinLinkPolicy
+
 	// Franking is the hub's agent for a room whose messages can be reported with proof; nil
 	// for one whose messages cannot. It cannot be added later: members need to put tags
 	// where the hub finds them from the start (FRK-15, D-31).
@@ -37,9 +41,11 @@ func Presets() []string {
 // Preset gives a new copy of a template by its name: "default" (or ""), or one of the four
 // example rooms of mimi-room-policy-03, mended as D-60 says (POL-56):
 //
+//   - default: members bring in, admins run the room and make join links.
 //   - cooperative: friends and colleagues; everybody may bring in, show out and rename.
-//   - strict: admins decide who takes part; others join by a code or preauthorised.
-//   - moderated: guests read, attendees reply in topics, speakers speak, moderators run it.
+//   - strict: admins decide who takes part; others join preauthorised or by a link, which is
+//     for one user.
+//   - moderated: guests, who may come by a link, read, attendees reply in topics, speakers speak, moderators run it.
 //   - multi-org: each organisation has its users and up to three admins, who see to their
 //     own; the creator, of the first organisation, sees to all.
 //
@@ -64,26 +70,37 @@ func Preset(name string, hub mimi.Domain, orgs ...mimi.Domain) (*Template, error
 
 func defaultTemplate() *Template {
 	return &Template{Name: "default", Summary: "anybody may bring somebody in, admins run the room",
-		Base: DefaultBase(), Roles: DefaultRoles(), PreAuth: new(PreAuthData), Creator: Admin}
+		Base: DefaultBase(), Roles: DefaultRoles(), PreAuth: new(PreAuthData), Creator: Admin, Links: &JoinLinkPolicy{MultiUser: true, Expiration: 7 * day}}
 }
+
+// day is in seconds.
+const day = 24 * 60 * 60
 
 // Dictionary gives the application data of a new room (UPD-28, EXT-28): the components
 // every member must understand, the creator as the only participant, the name, and the
 // policies. Name may be empty. The error wraps [mimi.ErrMalformed].
 func (t *Template) Dictionary(room mimi.RoomURI, name string, creator mimi.UserURI) (*mls.AppDataDictionary, error) {
-	list := mls.ComponentsList(RequiredComponents())
-	d := new(mls.AppDataDictionary)
-	for _, c := range []struct {
+	type component struct {
 		id   mls.ComponentID
 		data wire.Encoder
-	}{
+	}
+	list, base := mls.ComponentsList(RequiredComponents()), *t.Base
+	var links []component
+	if t.Links != nil {
+		links = []component{{mimi.ComponentJoinLinkPolicy, t.Links}, {mimi.ComponentJoinLinks, new(mimi.JoinLinks)}}
+		for _, c := range links { // whoever takes part has to follow how they change (POL-19)
+			list, base.Components = append(list, c.id), append(slices.Clip(base.Components), c.id)
+		}
+	}
+	d := new(mls.AppDataDictionary)
+	for _, c := range append([]component{
 		{mls.ComponentAppComponents, list},
 		{mimi.ComponentParticipantList, &mimi.ParticipantListData{Participants: []mimi.Participant{{User: creator, Role: t.Creator}}}},
 		{mimi.ComponentRoomMetadata, &mimi.RoomMetaData{Room: room, Name: name}},
 		{mimi.ComponentRolesList, t.Roles},
 		{mimi.ComponentPreauthList, t.PreAuth},
-		{mimi.ComponentBaseRoomPolicy, t.Base},
-	} {
+		{mimi.ComponentBaseRoomPolicy, &base},
+	}, links...) {
 		b, err := wire.Marshal(c.data)
 		if err != nil {
 			return nil, fmt.Errorf("mimi/policy: initial dictionary: component %v: %w", c.id, err)
@@ -141,7 +158,7 @@ var (
 	linking     = []Capability{CanSendLink, CanSendLinkPreview}
 	ownClients  = []Capability{CanAddOwnClient, CanRemoveOwnClient}
 	moderating  = []Capability{CanBan, CanUnban, CanKick, CanChangeUserRole}
-	deciding    = []Capability{CanAddParticipant, CanRemoveParticipant, CanCreateJoinCode, CanDeleteOtherReaction, CanDeleteOtherMessage, CanEditOwnTopic, CanEditOtherTopic}
+	deciding    = []Capability{CanAddParticipant, CanRemoveParticipant, CanCreateJoinCode, CanDeleteJoinCode, CanDeleteOtherReaction, CanDeleteOtherMessage, CanEditOwnTopic, CanEditOtherTopic}
 	decorating  = []Capability{CanChangeRoomName, CanChangeRoomAvatar, CanChangeRoomSubject, CanChangeRoomMood}
 	rebuilding  = []Capability{CanChangeRoomMembershipStyle, CanChangePreauthorizedUserList, CanDestroyRoom}
 	enforcement = []Capability{CanRemoveParticipant, CanChangeUserRole, CanBan, CanUnban, CanChangeRoleDefinitions,
@@ -203,6 +220,13 @@ func template(name, summary string, hub mimi.Domain, creator uint32, roles ...Ro
 		PreAuth: &PreAuthData{Entries: ClaimEntries(ClaimProvider, string(hub), roles[len(roles)-1])}}
 }
 
+// linked has a room of an example have join links. The examples give rights to use, make and
+// take back codes and no policy on them; without one no code would be good.
+func linked(links JoinLinkPolicy, t *Template) *Template {
+	t.Links = &links
+	return t
+}
+
 func cooperative(hub mimi.Domain) *Template {
 	ordinary := caps(reading, ownClients, uploading, linking, decorating, []Capability{CanAddParticipant, CanRemoveParticipant, CanRemoveSelf,
 		CanSendMessage, CanReportAbuse, CanReplyToMessage, CanEditOwnMessage, CanDeleteOwnMessage, CanStartTopic, CanReplyInTopic,
@@ -222,13 +246,13 @@ func strict(hub mimi.Domain) *Template {
 	admin := caps(ordinary, moderating, deciding, decorating, []Capability{CanChangeRoomDescription})
 	code := outsider(CanUseJoinCode)
 	code.RoleChanges = []RoleChanges{{From: Outside, Targets: []uint32{2}}}
-	return template("strict", "admins decide who takes part", hub, 4,
+	return linked(JoinLinkPolicy{Expiration: 7 * day}, template("strict", "admins decide who takes part", hub, 4,
 		code, bannedRole(),
 		Role{Index: 2, Name: "ordinary_user", Capabilities: ordinary, RoleChanges: comingAndGoing(2)},
 		Role{Index: 3, Name: "group_admin", Capabilities: admin, MinParticipants: 1, RoleChanges: among(2, 3)},
 		Role{Index: 4, Name: "super_admin", RoleChanges: among(2, 3, 4),
 			Capabilities: caps(admin, rebuilding, []Capability{CanChangeRoleDefinitions, CanSendMLSReinitProposal})},
-		enforcer(5))
+		enforcer(5)))
 }
 
 func moderated(hub mimi.Domain) *Template {
@@ -238,7 +262,7 @@ func moderated(hub mimi.Domain) *Template {
 	moderator := caps(speaker, moderating, deciding, decorating)
 	code := outsider(CanUseJoinCode)
 	code.RoleChanges = []RoleChanges{{From: Outside, Targets: []uint32{2, 3}}}
-	return template("moderated", "guests read, attendees react, speakers speak, moderators run it", hub, 6,
+	return linked(JoinLinkPolicy{MultiUser: true, Expiration: 30 * day}, template("moderated", "guests read, attendees react, speakers speak, moderators run it", hub, 6,
 		code, bannedRole(),
 		Role{Index: 2, Name: "guest", Capabilities: guest, RoleChanges: comingAndGoing(2)},
 		Role{Index: 3, Name: "attendee", Capabilities: attendee, RoleChanges: comingAndGoing(3)},
@@ -246,7 +270,7 @@ func moderated(hub mimi.Domain) *Template {
 		Role{Index: 5, Name: "moderator", Capabilities: moderator, MinParticipants: 1, RoleChanges: among(2, 3, 4, 5)},
 		Role{Index: 6, Name: "super_admin", RoleChanges: among(2, 3, 4, 5, 6), Capabilities: caps(moderator, rebuilding,
 			[]Capability{CanChangeRoomDescription, CanChangeRoleDefinitions, CanSendMLSReinitProposal})},
-		enforcer(7))
+		enforcer(7)))
 }
 
 const (

@@ -155,13 +155,20 @@ func checkPolicies(before, after *State) error {
 	return nil
 }
 
-// checkFeatures judges policies by the roles they speak of (D-57, POL-24, POL-28), and
+// checkFeatures judges policies by the roles they speak of (D-57, POL-21, POL-24, POL-28), and
 // keeps the franking agent a room has (FRK-14).
 func (s *State) checkFeatures(before *State) error {
 	if s.PreAuth != nil {
 		if err := s.PreAuth.Check(s.Roles); err != nil {
 			return deny("who is preauthorised does not fit the roles: %v", err)
 		}
+	}
+	codes, links, err := LinksOf(s)
+	if err != nil {
+		return deny("%v", err)
+	}
+	if err := codes.check(links); err != nil {
+		return err
 	}
 	history, err := Policy(s, mimi.ComponentChatHistoryPolicy, ParseHistoryPolicy)
 	if err != nil {
