@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"hubbub/mls/wire"
@@ -21,16 +20,16 @@ const joinQuery = "?join="
 
 // A JoinLink is what people pass on so that others can join a room: who shows the code to
 // the room's hub, by [GroupInfoRequest.JoiningCode], may join as the room's policy says
-// (POL-44). It is a secret. [JoinLink.Text] gives it to people; String and logs leave the
-// code out.
+// (POL-44). It is a secret: [JoinLink.Text] gives it to people; String, and what encoders
+// and logs see of it, leaves the code out.
 type JoinLink struct {
 	Room RoomURI
-	Code []byte // 1 to 1,024 octets
+	code []byte // 1 to 1,024 octets
 }
 
 // NewJoinLink makes a link from a code of [JoinCodeBytes] random octets.
 func NewJoinLink(room RoomURI, code [JoinCodeBytes]byte) JoinLink {
-	return JoinLink{Room: room, Code: code[:]}
+	return JoinLink{Room: room, code: code[:]}
 }
 
 // ParseJoinLink reads what [JoinLink.Text] gave. The error wraps [ErrBadURI] and does not
@@ -48,22 +47,22 @@ func ParseJoinLink(s string) (JoinLink, error) {
 	if err != nil || len(octets) == 0 || len(octets) > maxJoinCode || strings.ContainsAny(code, "\r\n") {
 		return JoinLink{}, fmt.Errorf("%w: the code of a join link cannot be read", ErrBadURI)
 	}
-	return JoinLink{Room: room, Code: octets}, nil
+	return JoinLink{Room: room, code: octets}, nil
 }
 
 // Text gives the link as people pass it on: mimi://a.example/r/lunch?join=…
 func (l JoinLink) Text() string {
-	return string(l.Room) + joinQuery + base64.RawURLEncoding.EncodeToString(l.Code)
+	return string(l.Room) + joinQuery + base64.RawURLEncoding.EncodeToString(l.code)
 }
 
 // String names the room and leaves the code out.
 func (l JoinLink) String() string { return string(l.Room) + joinQuery + "(secret)" }
 
-// LogValue keeps the code out of logs.
-func (l JoinLink) LogValue() slog.Value { return slog.StringValue(l.String()) }
+// Code is what a joiner shows, 1 to 1,024 octets. It must not be changed.
+func (l JoinLink) Code() []byte { return l.code }
 
 // Hash is what a room keeps of the link, in a [JoinLinkEntry].
-func (l JoinLink) Hash() [sha256.Size]byte { return JoinCodeHash(l.Room, l.Code) }
+func (l JoinLink) Hash() [sha256.Size]byte { return JoinCodeHash(l.Room, l.code) }
 
 // JoinCodeHash is SHA-256 over a label, the room and a code. A code of another room has
 // another hash.

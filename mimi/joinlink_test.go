@@ -16,7 +16,7 @@ func TestJoinLink(t *testing.T) {
 		t.Errorf("text: %s", text)
 	}
 	got, err := ParseJoinLink(text)
-	if err != nil || got.Room != l.Room || !bytes.Equal(got.Code, l.Code) {
+	if err != nil || got.Room != l.Room || !bytes.Equal(got.Code(), l.Code()) {
 		t.Errorf("read back: %v, %v", got, err)
 	}
 	for _, bad := range []string{"", "mimi://a.example/r/lunch", "mimi://a.example/r/lunch?join=", "mimi://a.example/u/lunch?join=AAAA",
@@ -26,7 +26,7 @@ func TestJoinLink(t *testing.T) {
 		}
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("joined", "link", l)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("joined", "link", l, "more", struct{ Link JoinLink }{l})
 	fmt.Fprintf(&log, "%v %+v %s", l, l, l)
 	if strings.Contains(log.String(), "_-4AAAA") || !strings.Contains(log.String(), "a.example/r/lunch") {
 		t.Errorf("logged: %s", log.String())
@@ -49,7 +49,7 @@ func TestJoinLinkEntry(t *testing.T) {
 			t.Errorf("%s: taken for an entry", name)
 		}
 	}
-	if l.Hash() == JoinCodeHash("mimi://a.example/r/other", l.Code) {
+	if l.Hash() == JoinCodeHash("mimi://a.example/r/other", l.Code()) {
 		t.Error("a code is the same in every room")
 	}
 }

@@ -34,21 +34,21 @@ func TestJoinCodes(t *testing.T) {
 		after time.Duration
 		words string
 	}{
-		{"hashed", minute, [][]byte{[]byte("one"), entry}, hashed.Code, frank, use, 59 * time.Second, ""},
+		{"hashed", minute, [][]byte{[]byte("one"), entry}, hashed.Code(), frank, use, 59 * time.Second, ""},
 		{"the entry is no code", minute, [][]byte{entry}, entry, frank, use, 0, "frank@b.example may not join by a code: the room has no such code"},
 		{"plain", minute, [][]byte{[]byte("one"), []byte("two")}, []byte("two"), frank, use, 0, ""},
 		{"wrong", minute, [][]byte{[]byte("one"), entry}, []byte("three"), frank, use, 0, "no such code"},
 		{"none shown", minute, [][]byte{[]byte("one")}, nil, frank, use, 0, "no such code"},
 		{"none made", minute, nil, []byte("one"), frank, use, 0, "no such code"},
-		{"expired", minute, [][]byte{entry}, hashed.Code, frank, use, time.Minute, "expired"},
-		{"before its time", minute, [][]byte{brief}, hashed.Code, frank, use, 9 * time.Second, ""},
-		{"expired by its author's wish", minute, [][]byte{brief}, hashed.Code, frank, use, 10 * time.Second, "expired"},
-		{"never valid", JoinLinkPolicy{}, [][]byte{entry}, hashed.Code, frank, use, 0, "expired"},
-		{"shown by the same user", minute, [][]byte{entry}, hashed.Code, frank, CodeUse{Created: now, By: frank}, 0, ""},
-		{"shown by another", minute, [][]byte{entry}, hashed.Code, dave, CodeUse{Created: now, By: frank}, 0, "somebody else has used it"},
-		{"used", minute, [][]byte{entry}, hashed.Code, frank, CodeUse{Created: now, By: frank, Joined: true}, 0, "it has been used"},
-		{"used, for several", several, [][]byte{entry}, hashed.Code, dave, CodeUse{Created: now, By: frank, Joined: true}, 0, ""},
-		{"used, for one among several", several, [][]byte{single}, hashed.Code, dave, CodeUse{Created: now, By: frank, Joined: true}, 0, "it has been used"},
+		{"expired", minute, [][]byte{entry}, hashed.Code(), frank, use, time.Minute, "expired"},
+		{"before its time", minute, [][]byte{brief}, hashed.Code(), frank, use, 9 * time.Second, ""},
+		{"expired by its author's wish", minute, [][]byte{brief}, hashed.Code(), frank, use, 10 * time.Second, "expired"},
+		{"never valid", JoinLinkPolicy{}, [][]byte{entry}, hashed.Code(), frank, use, 0, "expired"},
+		{"shown by the same user", minute, [][]byte{entry}, hashed.Code(), frank, CodeUse{Created: now, By: frank}, 0, ""},
+		{"shown by another", minute, [][]byte{entry}, hashed.Code(), dave, CodeUse{Created: now, By: frank}, 0, "somebody else has used it"},
+		{"used", minute, [][]byte{entry}, hashed.Code(), frank, CodeUse{Created: now, By: frank, Joined: true}, 0, "it has been used"},
+		{"used, for several", several, [][]byte{entry}, hashed.Code(), dave, CodeUse{Created: now, By: frank, Joined: true}, 0, ""},
+		{"used, for one among several", several, [][]byte{single}, hashed.Code(), dave, CodeUse{Created: now, By: frank, Joined: true}, 0, "it has been used"},
 		{"that stays", JoinLinkPolicy{OnRequest: true, JoinLink: "persistent", MultiUser: true, Expiration: 60}, nil, []byte("persistent"), dave, use, 0, ""},
 		{"that stays, expired", JoinLinkPolicy{OnRequest: true, JoinLink: "persistent", MultiUser: true, Expiration: 60}, nil, []byte("persistent"), dave, use, time.Hour, "expired"},
 	} {
@@ -57,11 +57,11 @@ func TestJoinCodes(t *testing.T) {
 			checkDenied(t, tc.p.Admits(link, tc.user, tc.use, now.Add(tc.after)), tc.words)
 		})
 	}
-	if link := minute.Find("mimi://a.example/r/other", &mimi.JoinLinks{Links: [][]byte{entry}}, hashed.Code); link != nil {
+	if link := minute.Find("mimi://a.example/r/other", &mimi.JoinLinks{Links: [][]byte{entry}}, hashed.Code()); link != nil {
 		t.Error("a code opens another room")
 	}
 	var none *JoinLinkPolicy
-	checkDenied(t, none.Admits(none.Find(room, new(mimi.JoinLinks), hashed.Code), frank, use, now), "no such code")
+	checkDenied(t, none.Admits(none.Find(room, new(mimi.JoinLinks), hashed.Code()), frank, use, now), "no such code")
 }
 
 // TestLinksOfARoom says how many links there may be, and where there may be any.
