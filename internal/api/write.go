@@ -51,7 +51,7 @@ func parseWrite(c *store.Client, kind store.SubmissionKind, body []byte) (*write
 func checkWrite(tx store.ReadTx, c *store.Client, sub *store.Submission, w *write) error {
 	a, err := accessTo(tx, c.User, sub.Room)
 	if w.joins() && (err != nil || !a.in) { // who may come uninvited is the room's to say
-		a, err = knock(tx, sub.Room)
+		a, err = knock(tx, sub.Room, c.URI.Domain())
 	}
 	if err != nil {
 		return err
@@ -89,11 +89,15 @@ func (w *write) joins() bool {
 	return w.message.Public != nil && w.message.Header().Sender.Type == mls.SenderTypeNewMemberCommit
 }
 
-// knock is access for somebody who is about to join a room without being in it.
-func knock(tx store.ReadTx, uri mimi.RoomURI) (*access, error) {
+// knock is access for somebody who is about to join a room without being in it. Of
+// rooms of other providers nothing need be known here yet.
+func knock(tx store.ReadTx, uri mimi.RoomURI, self mimi.Domain) (*access, error) {
 	rec, err := tx.Room(uri)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound) && uri.Domain() == self:
 		return nil, noSuchRoom()
+	case errors.Is(err, store.ErrNotFound):
+		return &access{rec: &store.RoomRecord{URI: uri, Hub: uri.Domain()}, in: true}, nil
 	}
 	return &access{rec: rec, in: true}, err
 }

@@ -78,6 +78,7 @@ func (o *outbox) recordAccepted(ctx context.Context, due []awaited) {
 		part := due[:min(len(due), batchItems)]
 		due = due[len(part):]
 		woken := map[mimi.ClientURI]bool{}
+		unknown := map[mimi.RoomURI]bool{}
 		err := o.f.cfg.Store.Update(ctx, func(tx store.Tx) error {
 			for _, a := range part {
 				s, err := tx.Submission(a.client, a.txn)
@@ -95,12 +96,22 @@ func (o *outbox) recordAccepted(ctx context.Context, due []awaited) {
 					return err
 				}
 				woken[s.Client] = true
+				known, err := tx.HasRoom(s.Room)
+				if err != nil {
+					return err
+				}
+				if !known && s.Hub != o.f.cfg.Domain {
+					unknown[s.Room] = true
+				}
 			}
 			return nil
 		})
 		if err != nil {
 			o.f.cfg.Log.Error("outbox: cannot store an answer", "cause", err)
 			return // the writes stay queued and are sent again after a restart
+		}
+		for uri := range unknown { // a client of ours has let itself in
+			o.f.behind(uri)
 		}
 		for c := range woken {
 			o.f.cfg.WakeClient(c)

@@ -87,10 +87,11 @@ func (f *Follower) CatchUp(ctx context.Context, uri mimi.RoomURI) (room.Pos, err
 }
 
 func (f *Follower) catchUp(ctx context.Context, uri mimi.RoomURI) (room.Pos, error) {
+	var begin *room.Snapshot
 	pos, err := f.place(ctx, uri)
 	if errors.Is(err, store.ErrNotFound) {
-		if err = f.beginAnew(ctx, uri); err == nil {
-			pos, err = f.place(ctx, uri)
+		if begin, err = f.startOf(ctx, uri); err == nil {
+			pos = begin.Pos
 		}
 	}
 	if err != nil {
@@ -100,18 +101,20 @@ func (f *Follower) catchUp(ctx context.Context, uri mimi.RoomURI) (room.Pos, err
 	// that broke off goes on from where it broke, as long as it got anywhere.
 	for {
 		before := pos
-		pos, err = f.fetchAfter(ctx, uri, pos)
+		pos, err = f.fetchAfter(ctx, uri, pos, begin)
 		switch {
 		case err != nil && (pos.Seq <= before.Seq || !passing(err) || ctx.Err() != nil):
 			return pos, err
 		case err == nil && pos == before:
 			return pos, nil
 		}
+		begin = nil
 	}
 }
 
 // fetchAfter takes in what the hub has after a place, and returns where that led.
-func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Pos) (room.Pos, error) {
+// If there is no replica yet it begins at the snapshot given, whose place that is.
+func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Pos, begin *room.Snapshot) (room.Pos, error) {
 	head, body, err := f.cfg.Entries.CatchUp(ctx, uri.Domain(), uri, pos)
 	if err != nil {
 		return pos, f.forked(ctx, uri, pos, err)
@@ -121,6 +124,9 @@ func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Po
 	if head.Seq < pos.Seq {
 		return pos, f.hubBehind(ctx, uri, head)
 	}
+	if begin != nil && head == pos {
+		return pos, f.take(ctx, uri, nil, begin)
+	}
 	for {
 		b, err := stream.Next()
 		if err == io.EOF {
@@ -129,10 +135,10 @@ func (f *Follower) fetchAfter(ctx context.Context, uri mimi.RoomURI, pos room.Po
 		if err != nil {
 			return pos, err
 		}
-		if err := f.take(ctx, uri, b); err != nil {
+		if err := f.take(ctx, uri, b, begin); err != nil {
 			return pos, err
 		}
-		pos = b.Pos
+		pos, begin = b.Pos, nil
 	}
 	if pos != head {
 		return pos, fmt.Errorf("%w: it ends at %s, not at %s", catchup.ErrBadBlock, pos, head)
@@ -215,45 +221,26 @@ func (f *Follower) forked(ctx context.Context, uri mimi.RoomURI, pos room.Pos, c
 	return f.freeze(ctx, r, http.StatusConflict, codeMismatch, cause, evidence)
 }
 
-// take stores one block as if it had been announced.
-func (f *Follower) take(ctx context.Context, uri mimi.RoomURI, b *catchup.Block) (err error) {
-	n := &notification{f: f, uri: uri, pos: &b.Pos, list: b.Entries}
+// take stores one block as if it had been announced. If there is no replica it is
+// begun at the snapshot with the same step; nil: it has to be there.
+func (f *Follower) take(ctx context.Context, uri mimi.RoomURI, b *catchup.Block, begin *room.Snapshot) (err error) {
+	n := &notification{f: f, uri: uri, snapshot: begin}
+	if b != nil {
+		n.pos, n.list = &b.Pos, b.Entries
+	}
 	if n.replica, err = f.lock(ctx, uri); err != nil {
 		return err
 	}
 	defer n.replica.mu.Unlock()
-	if n.replica.state == nil {
+	if n.replica.state == nil && begin == nil {
 		return store.ErrNotFound
 	}
-	return n.apply(ctx)
-}
-
-// beginAnew creates a replica that was lost from the hub's snapshot. Only a room
-// whose group holds a client enrolled here can come into being like that.
-func (f *Follower) beginAnew(ctx context.Context, uri mimi.RoomURI) error {
-	b, err := f.cfg.Remote.Snapshot(ctx, uri.Domain(), uri, 0)
-	if err != nil {
-		return err
+	err = n.apply(ctx)
+	var p *mimi.Problem
+	if errors.As(err, &p) && p.Code == mimi.CodeNoSuchRoom {
+		return store.ErrNotFound
 	}
-	snap, err := room.ParseSnapshot(b)
-	if err != nil || snap.Room != uri {
-		return mimi.NewProblem(http.StatusBadGateway, "bad-snapshot", "the snapshot of the room does not decode")
-	}
-	n := &notification{f: f, uri: uri, snapshot: snap}
-	if n.replica, err = f.lock(ctx, uri); err != nil {
-		return err
-	}
-	defer n.replica.mu.Unlock()
-	if n.replica.state != nil {
-		return nil
-	}
-	if err := n.begin(); err != nil {
-		return err
-	}
-	if ours, err := f.enrolled(ctx, &n.next); err != nil || !ours {
-		return errors.Join(err, store.ErrNotFound)
-	}
-	return n.write(ctx)
+	return err
 }
 
 // enrolled says whether a client of ours is in a room's group.

@@ -20,8 +20,9 @@ import (
 func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submission, error) {
 	s.Hub, s.State, s.EnqueuedAt = s.Room.Domain(), store.Queued, f.nowMS()
 	var sender mimi.UserURI
+	var joins bool
 	var err error
-	if s.MessageHash, sender, err = inspect(s); err != nil {
+	if s.MessageHash, sender, joins, err = inspect(s); err != nil {
 		return s, err
 	}
 	if s.Hub == f.cfg.Domain {
@@ -29,7 +30,7 @@ func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submi
 	}
 	var stored store.Submission
 	err = f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
-		if err := f.checkOwner(tx, s, sender); err != nil {
+		if err := f.checkOwner(tx, s, sender, joins); err != nil {
 			return err
 		}
 		if full := f.outbox.hasRoom([]store.Submission{s}); full != nil {
@@ -74,7 +75,7 @@ func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]s
 		s.Hub, s.State, s.EnqueuedAt = s.Room.Domain(), store.Queued, f.nowMS()
 		var sender mimi.UserURI
 		var err error
-		if s.MessageHash, sender, err = inspect(*s); err != nil {
+		if s.MessageHash, sender, _, err = inspect(*s); err != nil {
 			return nil, err
 		}
 		if s.Hub == f.cfg.Domain || s.Room != list[0].Room || s.Client != list[0].Client {
@@ -85,7 +86,7 @@ func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]s
 	var stored []store.Submission
 	err := f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
 		for sender := range senders {
-			if err := f.checkOwner(tx, list[0], sender); err != nil {
+			if err := f.checkOwner(tx, list[0], sender, false); err != nil {
 				return err
 			}
 		}
@@ -132,8 +133,8 @@ func (f *Follower) settle(ctx context.Context, s store.Submission, stored *store
 }
 
 // checkOwner refuses a write in somebody else's name and one to a room of which
-// this provider knows nothing.
-func (f *Follower) checkOwner(tx store.Tx, s store.Submission, sender mimi.UserURI) error {
+// this provider knows nothing, unless it is a client's own entry into it.
+func (f *Follower) checkOwner(tx store.Tx, s store.Submission, sender mimi.UserURI, joins bool) error {
 	user, err := f.userOf(tx, s.Client)
 	if errors.Is(err, store.ErrNotFound) {
 		return mimi.NewProblem(http.StatusForbidden, mimi.CodeForbidden, "no such client")
@@ -143,6 +144,9 @@ func (f *Follower) checkOwner(tx store.Tx, s store.Submission, sender mimi.UserU
 	}
 	if sender != "" && sender != user {
 		return mimi.NewProblem(http.StatusForbidden, "identity-mismatch", "the sender is another user")
+	}
+	if joins {
+		return nil
 	}
 	if known, err := tx.HasRoom(s.Room); err != nil {
 		return err
@@ -167,18 +171,19 @@ func (f *Follower) userOf(tx store.Tx, client mimi.ClientURI) (mimi.UserURI, err
 }
 
 // inspect decodes a submission as the hub will, so that what cannot be accepted
-// is refused before it is promised. sender is known for messages only.
-func inspect(s store.Submission) (hash [32]byte, sender mimi.UserURI, err error) {
+// is refused before it is promised. sender is known for messages only; joins says
+// that it is the commit by which a client lets itself in.
+func inspect(s store.Submission) (hash [32]byte, sender mimi.UserURI, joins bool, err error) {
 	if s.Kind == store.SubmitUpdate {
 		in, err := room.ParseHandshake(s.Client.Domain(), s.Body)
 		if err != nil {
-			return hash, "", err
+			return hash, "", false, err
 		}
-		return in.MessageHash(), "", nil
+		return in.MessageHash(), "", in.Joins(), nil
 	}
 	in, err := room.ParseSubmission(s.Client.Domain(), s.Body)
 	if err != nil {
-		return hash, "", err
+		return hash, "", false, err
 	}
-	return in.MessageHash(), in.Sender, nil
+	return in.MessageHash(), in.Sender, false, nil
 }

@@ -50,13 +50,15 @@ func (f *Follower) keep(uri mimi.RoomURI, r *replica) {
 	f.rooms[uri] = r
 }
 
-// fetch gets the snapshot of a room we do not have. It is asked for only if
-// the first message is a Welcome for one of our KeyPackages: nothing else may
-// bring a new room into being.
+// fetch gets the snapshot of a room we do not have. It is asked for if the first
+// message is a Welcome for one of our KeyPackages, and if it is an entry: the room
+// was lost here, or a client of ours has let itself in. Whether the group holds one
+// is seen by the snapshot and what follows it; nothing else may bring a new room
+// into being.
 func (n *notification) fetch(ctx context.Context) (*room.Snapshot, error) {
 	first := n.list[0]
 	if !first.IsWelcome() {
-		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+		return n.fetchAnew(ctx)
 	}
 	ours, err := n.recipients(ctx, first)
 	if err != nil {
@@ -89,6 +91,50 @@ func (n *notification) fetch(ctx context.Context) (*room.Snapshot, error) {
 		return nil, mimi.NewProblem(http.StatusBadRequest, "bad-snapshot", "the snapshot is of another place in the log")
 	}
 	return s, nil
+}
+
+// fetchAnew gets the snapshot at which our replica of the room is to begin, or once
+// began.
+func (n *notification) fetchAnew(ctx context.Context) (*room.Snapshot, error) {
+	none := mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+	if n.f.cfg.Entries == nil { // what lies between it and these entries cannot be had
+		return nil, none
+	}
+	s, err := n.f.startOf(ctx, n.uri)
+	switch {
+	case err == nil:
+		return s, nil
+	case passing(err):
+		return nil, errGap() // whether there is anything for us cannot be told now
+	}
+	return nil, none
+}
+
+// startOf asks a hub where our replica of a room is to begin.
+func (f *Follower) startOf(ctx context.Context, uri mimi.RoomURI) (*room.Snapshot, error) {
+	b, err := f.cfg.Remote.Snapshot(ctx, uri.Domain(), uri, 0)
+	if err != nil {
+		return nil, err
+	}
+	s, err := room.ParseSnapshot(b)
+	if err != nil || s.Room != uri {
+		return nil, mimi.NewProblem(http.StatusBadGateway, "bad-snapshot", "the snapshot of the room does not decode")
+	}
+	return s, nil
+}
+
+// checkOurs refuses a new replica of a room in whose group no client enrolled here
+// is: by what was given with a Welcome, by the snapshot, or by the entries that
+// follow it, for one that let itself in.
+func (n *notification) checkOurs(ctx context.Context) error {
+	if n.created == nil || len(n.welcomes) > 0 {
+		return nil
+	}
+	ours, err := n.f.enrolled(ctx, &n.next)
+	if err == nil && !ours {
+		err = mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+	}
+	return err
 }
 
 // begin builds a replica from the snapshot. Nothing is written yet.

@@ -45,15 +45,6 @@ func (f *Follower) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 	if n.replica.state == nil {
 		// No lock is held while the hub is asked for the snapshot.
 		n.replica.mu.Unlock()
-		if !n.list[0].IsWelcome() && f.cfg.Entries != nil {
-			switch err := f.beginAnew(ctx, uri); {
-			case err == nil:
-				f.behind(uri)
-				return errGap() // it was lost here, and is on its way back
-			case passing(err):
-				return errGap() // whether it was lost here cannot be told now
-			}
-		}
 		if n.snapshot, err = n.fetch(ctx); err != nil {
 			return err
 		}
@@ -99,10 +90,13 @@ func (n *notification) apply(ctx context.Context) error {
 	if errors.As(refused, &own) {
 		return own.err
 	}
+	if err := n.checkOurs(ctx); err != nil {
+		return err
+	}
 	if err := n.write(ctx); err != nil {
 		return err
 	}
-	if refused == nil && n.pos != nil && n.replica.state.Pos.Seq == n.pos.Seq && n.replica.state.Pos != *n.pos {
+	if refused == nil && n.pos != nil && n.replica.state != nil && n.replica.state.Pos.Seq == n.pos.Seq && n.replica.state.Pos != *n.pos {
 		refused = &room.MismatchError{Room: n.uri, Have: n.replica.state.Pos, Want: *n.pos}
 	}
 	return n.answer(ctx, refused)

@@ -39,6 +39,7 @@ type world struct {
 	rand   *mrand.Rand
 	faults float64              // probability of each kind of fault
 	down   map[mimi.Domain]bool // answers nobody
+	mute   bool                 // hubs announce nothing
 	calls  int
 }
 
@@ -158,7 +159,20 @@ func (w *world) call(to mimi.Domain, do func(*services) error) error {
 }
 
 func (p *provider) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, pos room.Pos, body []byte) error {
+	p.mu.Lock()
+	mute := p.mute
+	p.mu.Unlock()
+	if mute {
+		return errNetwork
+	}
 	return p.call(peer, func(to *services) error { return to.follower.Notify(ctx, p.domain, uri, &pos, body) })
+}
+
+// hush has hubs announce nothing, or everything again.
+func (w *world) hush(mute bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mute = mute
 }
 
 func (p *provider) SubmitMessage(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) (answer []byte, err error) {

@@ -52,8 +52,9 @@ func (h *Hub) CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, f
 	return part, nil
 }
 
-// firstJoin is the Seq of the commit that brought the first client of a provider
-// into a room's group: its replica starts there.
+// firstJoin is where the replica of a provider starts: at the commit that brought
+// its first client into the room's group, or before it if that was the client's own
+// doing.
 func firstJoin(tx store.ReadTx, uri mimi.RoomURI, peer mimi.Domain) (uint64, error) {
 	history, err := tx.History(uri, 0)
 	if err != nil {
@@ -61,6 +62,9 @@ func firstJoin(tx store.ReadTx, uri mimi.RoomURI, peer mimi.Domain) (uint64, err
 	}
 	for _, c := range history {
 		if c.Action == room.ClientJoined && c.Client.Domain() == peer {
+			if c.Actor.Domain() == peer { // nobody of that provider was there to add it
+				return c.Seq - 1, nil
+			}
 			return c.Seq, nil
 		}
 	}

@@ -41,6 +41,11 @@ func (a *accepted) writeFollowers(tx store.Tx) error {
 			return err
 		}
 		started[peer] = !known
+		if !known && a.external() {
+			if err := a.keepStart(tx, peer); err != nil {
+				return err
+			}
+		}
 	}
 	for _, peer := range a.gone {
 		f, err := tx.Fanout(a.next.Room, peer)
@@ -60,7 +65,24 @@ func (a *accepted) writeFollowers(tx store.Tx) error {
 	return a.routeWelcome(tx, started)
 }
 
-// follow starts a follower's queue at this entry.
+// external says whether the entry is a commit by which a client let itself in.
+func (a *accepted) external() bool {
+	return slices.ContainsFunc(a.eff.Joined, func(j room.Joined) bool { return j.External })
+}
+
+// keepStart keeps the room as it stood before the commit of a provider's first
+// client: its replica starts there, as its client has to read that commit and there
+// is no Welcome that would stand in for it.
+func (a *accepted) keepStart(tx store.Tx, peer mimi.Domain) error {
+	snap, err := snapshot(tx, a.room.state)
+	if err != nil {
+		return err
+	}
+	return tx.PutMeta(record.JoinKey(a.next.Room, peer), record.Seal(snap))
+}
+
+// follow starts a follower's queue at this entry, or before it if the follower is
+// not to have a Welcome in its place.
 //
 // Deviation: a provider that comes back continues its old replica and so gets
 // the entries of the time between, which it holds no keys for. Starting anew
@@ -69,6 +91,9 @@ func (a *accepted) follow(tx store.Tx, peer mimi.Domain) (known bool, err error)
 	f, err := tx.Fanout(a.next.Room, peer)
 	if errors.Is(err, store.ErrNotFound) {
 		seq := a.next.Pos.Seq
+		if a.external() {
+			seq--
+		}
 		return false, tx.PutFanout(store.FanoutState{Room: a.next.Room, Peer: peer, Acked: seq, Sent: seq})
 	}
 	if err != nil {
@@ -130,13 +155,14 @@ func recipientProvider(tx store.Tx, r room.Recipient) (mimi.Domain, error) {
 	return peer, err
 }
 
-// snapshot is the room after the entry being written, for a follower whose
-// replica starts there.
+// snapshot is the room at the place of s, for a follower whose replica starts
+// there. tx may hold what comes after it.
 func snapshot(tx store.ReadTx, s *room.State) ([]byte, error) {
 	history, err := tx.History(s.Room, 0)
 	if err != nil {
 		return nil, err
 	}
+	history = slices.DeleteFunc(history, func(c room.Change) bool { return c.Seq > s.Pos.Seq })
 	snap, err := room.NewSnapshot(s, history)
 	if err != nil {
 		return nil, err

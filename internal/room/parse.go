@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"hubbub/mimi"
+	"hubbub/mimi/policy"
 	"hubbub/mls"
 )
 
@@ -54,8 +55,25 @@ func (h *Handshake) MessageHash() [32]byte { return h.hash }
 // IsCommit says whether it is a commit, not proposals.
 func (h *Handshake) IsCommit() bool { return h.bundle.IsCommit() }
 
+// Joins says whether it is the commit by which a client lets itself into the group.
+func (h *Handshake) Joins() bool {
+	return h.IsCommit() && h.bundle.Message.Public.Content.Sender.Type == mls.SenderTypeNewMemberCommit
+}
+
 // Epoch is the epoch the handshake belongs to.
 func (h *Handshake) Epoch() uint64 { return h.bundle.Message.Public.Content.Epoch }
+
+// Newcomer is who says to join by a commit of their own, and by what kind of credential;
+// false for every other handshake. Whether they are who they say is for Step to find out.
+func (h *Handshake) Newcomer() (policy.Actor, bool) {
+	m := h.bundle.Message.Public
+	if m == nil || m.Content.Sender.Type != mls.SenderTypeNewMemberCommit || m.Content.Commit == nil || m.Content.Commit.Path == nil {
+		return policy.Actor{}, false
+	}
+	credential := &m.Content.Commit.Path.LeafNode.Credential
+	id, err := mimi.ClaimedIdentity(credential)
+	return policy.Actor{User: id.User, Credential: credential.Type}, err == nil
+}
 
 // Repeats says whether an entry of the log holds the same handshake: the same
 // commit, or the same proposals in the same order.
