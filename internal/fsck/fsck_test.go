@@ -372,7 +372,8 @@ func TestMissingAndSurplusRows(t *testing.T) {
 		"a Welcome's tree":       "UPDATE out_welcomes SET body = CAST(substr(body, 1, length(body) - 40) || zeroblob(8) || substr(body, length(body) - 31) AS BLOB)",
 		"an index out of step":   "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'user_uri, room', 'room, user_uri') WHERE name = 'participants_user'",
 		"messages not indexed":   "UPDATE rooms SET indexed = head_seq",
-		"a message of no entry":  "INSERT INTO messages SELECT id, x'0102030405060708', 1 FROM rooms",
+		"a message of no entry":  "INSERT INTO message_runs (room, after_seq, until_seq, filter) SELECT id, start_seq, start_seq + 1, x'00' FROM rooms",
+		"a part of no run":       "INSERT INTO message_parts VALUES (123 << 16, x'')",
 		"a message twice":        "UPDATE entries SET message_hash = (SELECT message_hash FROM entries WHERE seq = 2) WHERE seq = 5",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 // notDumped are tables that do not belong to the state of a provider: the
 // audit log, and what the engine keeps for itself.
 // How far the index of messages has got is up to the engine, too.
-var notDumped = map[string]bool{"audit": true, "counters": true, "goose_db_version": true, "messages": true, "rooms.indexed": true}
+var notDumped = map[string]bool{"audit": true, "counters": true, "goose_db_version": true, "message_runs": true, "message_parts": true,
+	"rooms.indexed": true}
 
 func (t *readTx) Dump() (string, error) {
 	tables, err := t.tables()

@@ -1,7 +1,10 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"slices"
 
 	"hubbub/internal/store"
 )
@@ -24,26 +27,88 @@ func (s *Store) Integrity(ctx context.Context) (wrong []string, err error) {
 		if err != nil {
 			return err
 		}
-		index, err := list(session, scanName, checkIndex)
+		double, err := list(session, scanName, checkDouble)
+		wrong = append(wrong, double...)
+		if err != nil {
+			return err
+		}
+		index, err := checkIndex(session)
 		wrong = append(wrong, index...)
 		return err
 	})
 	return wrong, err
 }
 
-// checkIndex finds what is wrong with the index of messages: it is a table to
-// the engine, which says nothing about how it fits the log.
-const checkIndex = `
-	SELECT 'room ' || id || ' has its messages indexed up to ' || indexed || ' of ' || start_seq || ' to ' || head_seq
-		FROM rooms WHERE indexed < start_seq OR indexed > head_seq
-	UNION ALL
-	SELECT 'entry ' || e.seq || ' of room ' || e.room || ' is missing from the index of messages'
-		FROM entries e JOIN rooms r ON r.id = e.room AND e.seq <= r.indexed WHERE NOT EXISTS (SELECT 1 FROM messages m
-			WHERE m.room = e.room AND m.prefix = substr(e.message_hash, 1, 8) AND m.seq = e.seq)
-	UNION ALL
-	SELECT 'the index of messages has an entry ' || m.seq || ' of room ' || m.room || ' that is none'
-		FROM messages m WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.id = (m.room << 40 | m.seq)
-			AND m.prefix = substr(e.message_hash, 1, 8))
-	UNION ALL
+// checkDouble finds messages that a log has twice.
+const checkDouble = `
 	SELECT 'room ' || room || ' has a message in ' || count(*) || ' entries' FROM entries GROUP BY room, message_hash HAVING count(*) > 1
 	LIMIT 100`
+
+// checkIndex finds what is wrong with the index of messages: it is octets to
+// the engine, which says nothing about how they fit the log.
+func checkIndex(s *session) (wrong []string, err error) {
+	type indexed struct{ room, start, until, head int64 }
+	rooms, err := list(s, func(row row) (r indexed, err error) {
+		err = row.Scan(&r.room, &r.start, &r.until, &r.head)
+		return r, err
+	}, "SELECT id, start_seq, indexed, head_seq FROM rooms ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rooms {
+		if r.until < r.start || r.until > r.head {
+			wrong = append(wrong, fmt.Sprintf("room %d has its messages indexed up to %d of %d to %d", r.room, r.until, r.start, r.head))
+			continue
+		}
+		runs, err := filteredRunsOf(s, r.room)
+		if err != nil {
+			return nil, err
+		}
+		at := r.start
+		for _, run := range runs {
+			if run.after != at {
+				wrong = append(wrong, fmt.Sprintf("room %d: the index of messages goes on behind entry %d, not %d", r.room, run.after, at))
+			}
+			at = run.until
+			fault, err := run.check(s, r.room)
+			if err != nil {
+				return nil, err
+			}
+			if fault != "" {
+				wrong = append(wrong, fmt.Sprintf("room %d: the index of messages %s among entries %d to %d", r.room, fault, run.after+1, run.until))
+			}
+		}
+		if at != r.until {
+			wrong = append(wrong, fmt.Sprintf("room %d: the index of messages ends with entry %d, not %d", r.room, at, r.until))
+		}
+	}
+	stray, err := list(s, scanName, `SELECT 'the index of messages has a part of no run ' || (id >> 16) FROM message_parts
+		WHERE (id >> 16) NOT IN (SELECT id FROM message_runs) LIMIT 100`)
+	return append(wrong, stray...), err
+}
+
+// check compares a run with the log.
+func (r *run) check(s *session, room int64) (fault string, err error) {
+	marks, err := marksOf(s, room, r.after, r.until)
+	if err != nil {
+		return "", err
+	}
+	if int64(len(marks)) != r.entries() {
+		return "is of entries that are none", nil
+	}
+	have, err := list(s, func(row row) (part []byte, err error) {
+		err = row.Scan(&part)
+		return part, err
+	}, selectParts, r.id*maxParts, (r.id+1)*maxParts)
+	if err != nil {
+		return "", err
+	}
+	want := run{id: r.id, after: r.after, until: r.until}
+	switch parts := want.encode(marks); {
+	case !slices.EqualFunc(parts, have, bytes.Equal):
+		return "does not fit the log", nil
+	case !bytes.Equal(want.filter, r.filter):
+		return "has a filter that does not fit", nil
+	}
+	return "", nil
+}

@@ -340,10 +340,7 @@ func (t *tx) inRoom(uri mimi.RoomURI, list []store.Submission) (bool, error) {
 			return true, nil
 		}
 	}
-	if !tail.table {
-		return false, nil
-	}
-	return t.inTable(id, len(list), func(i int) *[32]byte { return &list[i].MessageHash })
+	return t.inIndex(id, tail.runs, len(list), func(i int) *[32]byte { return &list[i].MessageHash })
 }
 
 var deleteSubmissions = func() (t texts) {

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 
@@ -13,28 +12,35 @@ import (
 // Which entry holds a message is asked for every entry before it is stored, and
 // message hashes come in no order: an index that each append keeps up would be
 // a page of its own to write for nearly every entry, several times what the
-// entry itself takes. So the index lags behind the log. Table messages has the
+// entry itself takes. So the index (runs.go) lags behind the log. It has the
 // entries of a room up to rooms.indexed; the hashes of those behind it, the
 // room's tail, are in memory and are read from the log when the writer needs
 // them first. The log is what is true: nothing is lost with the memory.
-//
-// The table keeps the first octets of a hash only. Two messages can share those,
-// by chance or by somebody's work, so the entry is always asked for the rest.
 
 const (
 	// tailLimit is how many entries a tail may have before they go into the
-	// table, together and sorted, so that several share a page.
+	// index together.
 	tailLimit = 1024
-	// allTailsLimit is how many entries all tails may have; each takes some 60
-	// octets of memory.
-	allTailsLimit = 1 << 17
+	// allTailsLimit is how many octets all tails may take, the filters of their
+	// rooms included.
+	allTailsLimit = 32 << 20
+	tailEntry     = 64 // octets that an entry takes in memory, about
 )
 
-// tail is what table messages lacks of one room.
+// tail is what the index lacks of one room, and what the writer has to know of it.
 type tail struct {
-	after int64 // entries up to here are in the table
+	after int64 // entries up to here are in the index
 	seqs  map[[32]byte]int64
-	table bool // the table has entries of this room
+	runs  []run // with their filters
+}
+
+// weight is how many octets a tail takes.
+func (t *tail) weight() int {
+	n := len(t.seqs) * tailEntry
+	for i := range t.runs {
+		n += len(t.runs[i].filter)
+	}
+	return n
 }
 
 // tails are the tails that have been read. The writer changes them, entries
@@ -69,7 +75,7 @@ func (l *tails) add(id int64, list []store.Append) bool {
 			return false
 		}
 		t.seqs[e.MessageHash] = int64(e.Seq)
-		l.total++
+		l.total += tailEntry
 	}
 	return true
 }
@@ -85,7 +91,7 @@ func (l *tails) remove(t *tail, list []store.Append) {
 	for i := range list {
 		delete(t.seqs, list[i].Entry.MessageHash)
 	}
-	l.total -= len(list)
+	l.total -= len(list) * tailEntry
 }
 
 // put replaces the tail of a room; nil forgets it.
@@ -93,14 +99,14 @@ func (l *tails) put(id int64, t *tail) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if old := l.rooms[id]; old != nil {
-		l.total -= len(old.seqs)
+		l.total -= old.weight()
 	}
 	if t == nil {
 		delete(l.rooms, id)
 		return
 	}
 	l.rooms[id] = t
-	l.total += len(t.seqs)
+	l.total += t.weight()
 }
 
 // tail gives the tail of a room to a write transaction.
@@ -109,13 +115,15 @@ func (t *readTx) tail(id int64) (*tail, error) {
 	if known := l.rooms[id]; known != nil {
 		return known, nil
 	}
-	var start int64
 	fresh := &tail{seqs: make(map[[32]byte]int64)}
-	if err := t.s.one([]any{&fresh.after, &start}, "SELECT indexed, start_seq FROM rooms WHERE id = $1", id); err != nil {
+	err := t.s.one([]any{&fresh.after}, "SELECT indexed FROM rooms WHERE id = $1", id)
+	if err != nil {
 		return nil, err
 	}
-	fresh.table = fresh.after > start
-	err := t.s.each(func(row row) (bool, error) {
+	if fresh.runs, err = filteredRunsOf(t.s, id); err != nil {
+		return nil, err
+	}
+	err = t.s.each(func(row row) (bool, error) {
 		var seq int64
 		var h hash
 		err := row.Scan(&seq, &h)
@@ -137,24 +145,25 @@ func (t *readTx) EntryByMessage(uri mimi.RoomURI, messageHash [32]byte) (*store.
 	return t.entryByMessage(id, messageHash)
 }
 
-const selectIndexed = "SELECT e.seq, e.timestamp, e.kind, e.hash, e.message_hash, e.body FROM messages m " +
-	"JOIN entries e ON e.id = (m.room << 40 | m.seq) "
-
 func (t *readTx) entryByMessage(id int64, messageHash [32]byte) (*store.Entry, error) {
 	if t.writes() {
 		tail, err := t.tail(id)
 		if err != nil {
 			return nil, err
 		}
-		if seq := tail.seqs[messageHash]; seq != 0 || !tail.table {
+		if seq := tail.seqs[messageHash]; seq != 0 {
 			return t.entryAt(id, seq, messageHash)
 		}
+		return t.indexed(id, tail.runs, messageHash)
 	}
-	// In a snapshot the table comes first: what the memory holds must be at
+	// In a snapshot the index comes first: what the memory holds must be at
 	// least as new as what the snapshot holds.
-	e, err := t.entry(selectIndexed+"WHERE m.room = $1 AND m.prefix = $2 AND e.message_hash = $3",
-		id, messageHash[:prefixBytes], messageHash[:])
-	if t.writes() || !errors.Is(err, store.ErrNotFound) {
+	runs, err := runsOf(t.s, id)
+	if err != nil {
+		return nil, err
+	}
+	e, err := t.indexed(id, runs, messageHash)
+	if !errors.Is(err, store.ErrNotFound) {
 		return e, err
 	}
 	seq, after := t.store.tails.find(id, &messageHash)
@@ -173,8 +182,25 @@ func (t *readTx) entryByMessage(id int64, messageHash [32]byte) (*store.Entry, e
 		entryID(id, uint64(indexed)), entryID(id, uint64(after)), messageHash[:])
 }
 
-// prefixBytes is how much of a hash table messages keeps.
-const prefixBytes = 8
+// indexed is the entry that the index has of a message.
+func (t *readTx) indexed(id int64, runs []run, messageHash [32]byte) (*store.Entry, error) {
+	prefix := prefixOf(&messageHash)
+	for i := range runs {
+		if !runs[i].has(prefix) {
+			continue
+		}
+		seqs, err := runs[i].find(t.s, prefix)
+		if err != nil {
+			return nil, err
+		}
+		for _, seq := range seqs {
+			if e, err := t.entryAt(id, seq, messageHash); !errors.Is(err, store.ErrNotFound) {
+				return e, err
+			}
+		}
+	}
+	return nil, store.ErrNotFound
+}
 
 // entryAt is the entry at a place if it holds that message.
 func (t *readTx) entryAt(id, seq int64, messageHash [32]byte) (*store.Entry, error) {
@@ -196,31 +222,15 @@ func (t *readTx) entry(query string, args ...any) (*store.Entry, error) {
 	return &entries[0], nil
 }
 
-var selectKnown = func() (t texts) {
-	for i, rows := range rowCounts {
-		t[i] = "SELECT e.message_hash FROM messages m JOIN entries e ON e.id = (m.room << 40 | m.seq) " +
-			"WHERE m.room = $1 AND m.prefix IN " + marks(1, rows)
-	}
-	return t
-}()
-
-// inTable says whether table messages knows one of n messages.
-func (t *tx) inTable(id int64, n int, messageHash func(i int) *[32]byte) (found bool, err error) {
-	err = eachChunk(n, func(size, from, to int) error {
-		args := append(make([]any, 0, 1+to-from), id)
-		for i := from; i < to; i++ {
-			args = append(args, messageHash(i)[:prefixBytes])
+// inIndex says whether the index knows one of n messages.
+func (t *tx) inIndex(id int64, runs []run, n int, messageHash func(i int) *[32]byte) (bool, error) {
+	for i := range n {
+		_, err := t.indexed(id, runs, *messageHash(i))
+		if !errors.Is(err, store.ErrNotFound) {
+			return err == nil, t.note(err)
 		}
-		return t.s.each(func(row row) (bool, error) {
-			var h hash
-			err := row.Scan(&h)
-			for i := from; i < to; i++ {
-				found = found || *messageHash(i) == [32]byte(h)
-			}
-			return !found, err
-		}, selectKnown[size], args...)
-	})
-	return found, t.note(err)
+	}
+	return false, nil
 }
 
 // claim adds new entries to the tail of their room, or gives store.ErrExists if
@@ -230,16 +240,11 @@ func (t *tx) claim(id int64, list []store.Append) error {
 	if err != nil {
 		return t.note(err)
 	}
-	if tail.table {
-		known, err := t.inTable(id, len(list), func(i int) *[32]byte { return &list[i].Entry.MessageHash })
-		if err != nil {
-			return err
-		}
-		if known {
-			return store.ErrExists
-		}
+	known, err := t.inIndex(id, tail.runs, len(list), func(i int) *[32]byte { return &list[i].Entry.MessageHash })
+	if err != nil {
+		return err
 	}
-	if !t.store.tails.add(id, list) {
+	if known || !t.store.tails.add(id, list) {
 		return store.ErrExists
 	}
 	if len(tail.seqs) >= tailLimit {
@@ -248,29 +253,22 @@ func (t *tx) claim(id int64, list []store.Append) error {
 	return nil
 }
 
-// index moves the tail of a room into the table.
+// index moves the tail of a room into the index.
 func (w *writer) index(id int64) error {
 	old := w.store.tails.rooms[id]
 	if old == nil || len(old.seqs) == 0 {
 		return nil
 	}
-	upTo := old.after + int64(len(old.seqs))
-	if _, err := w.s.exec(beginWrite); err != nil {
+	marks := make([]mark, 0, len(old.seqs))
+	for h, seq := range old.seqs {
+		marks = append(marks, mark{prefixOf(&h), seq})
+	}
+	until := old.after + int64(len(marks))
+	runs, err := w.addRun(id, old.runs, run{after: old.after, until: until}, marks)
+	if err != nil {
 		return err
 	}
-	_, err := w.s.exec(`INSERT INTO messages (room, prefix, seq) SELECT room, substr(message_hash, 1, 8), seq
-		FROM entries WHERE id > $1 AND id <= $2 ORDER BY 2, 3`, entryID(id, uint64(old.after)), entryID(id, uint64(upTo)))
-	if err == nil {
-		_, err = w.s.exec("UPDATE rooms SET indexed = $1 WHERE id = $2", upTo, id)
-	}
-	if err == nil {
-		_, err = w.s.exec(commit)
-	}
-	if err != nil {
-		w.s.exec(rollback)
-		return fmt.Errorf("indexing messages: %w", err)
-	}
-	w.store.tails.put(id, &tail{after: upTo, seqs: make(map[[32]byte]int64, tailLimit), table: true})
+	w.store.tails.put(id, &tail{after: until, seqs: make(map[[32]byte]int64, tailLimit), runs: runs})
 	return nil
 }
 

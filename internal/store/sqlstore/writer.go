@@ -68,7 +68,7 @@ func startWriter(st *Store, s *session) (*writer, error) {
 	if err := checkpoint(s, truncate); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(w.ids.load(s), w.pending.load(s, &st.news)); err != nil {
+	if err := errors.Join(w.ids.load(s), w.pending.load(s, &st.news), w.indexLogs()); err != nil {
 		return nil, err
 	}
 	go w.run()
