@@ -92,7 +92,10 @@ func create(tx store.Tx, rec store.RoomRecord, s *room.State, eff *room.Effects,
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	return tx.PutMeta(key, []byte(rec.URI))
+	if err := tx.PutMeta(key, []byte(rec.URI)); err != nil {
+		return err
+	}
+	return keepLinks(tx, nil, s, eff.Changes[0].Timestamp)
 }
 
 // createdBefore tells a repeat from an attempt to take a name that is in use.

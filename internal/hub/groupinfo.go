@@ -17,8 +17,9 @@ import (
 // tree and pending proposals, encrypted to the client so that its provider
 // cannot read them, and signed by the hub (mimi-protocol-06 §5.6). It is for
 // participants who add a client of their own and for those whom the room lets in by
-// themselves (GI-3). Whoever may not have it is told
-// notAuthorized, in a room or out of one.
+// themselves, preauthorised or by a joining code (GI-3). Whoever may not have it is told
+// notAuthorized, in a room or out of one, whatever is wrong with the code. Codes that are
+// not good are counted (reliability.md §5).
 func (h *Hub) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, body []byte) ([]byte, error) {
 	req, err := mimi.ParseGroupInfoRequest(slices.Clone(body))
 	if err != nil {
@@ -32,7 +33,15 @@ func (h *Hub) GroupInfo(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI,
 	if err != nil || id.User.Domain() != peer { // GI-14
 		return refused.Marshal()
 	}
-	content, sender, err := h.joinable(ctx, uri, policy.Actor{User: id.User, Credential: req.Credential.Type})
+	if len(req.JoiningCode) > 0 && h.cfg.Codes != nil {
+		if p := h.cfg.Codes.Take(id.User, 1); p != nil {
+			return nil, p
+		}
+	}
+	content, sender, err := h.joinable(ctx, uri, policy.Actor{User: id.User, Credential: req.Credential.Type}, req.JoiningCode)
+	if err == nil && len(req.JoiningCode) > 0 && h.cfg.Codes != nil {
+		h.cfg.Codes.Return(id.User, 1)
+	}
 	var none *notJoinable
 	switch {
 	case errors.As(err, &none), isProblem(err):
@@ -65,7 +74,7 @@ func isProblem(err error) bool {
 }
 
 // joinable collects what a joiner needs. The room is locked only meanwhile.
-func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user policy.Actor) (*mimi.GroupInfoRatchetTree, mls.ExternalSender, error) {
+func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user policy.Actor, code []byte) (*mimi.GroupInfoRatchetTree, mls.ExternalSender, error) {
 	r, err := h.lock(ctx, uri)
 	if err != nil {
 		return nil, mls.ExternalSender{}, err
@@ -74,8 +83,16 @@ func (h *Hub) joinable(ctx context.Context, uri mimi.RoomURI, user policy.Actor)
 	r.mu.Unlock()
 
 	sender, ok := h.ownSender(&s)
-	if !ok || !s.MayEnter(user) {
+	if !ok {
 		return nil, sender, &notJoinable{}
+	}
+	if !s.MayEnter(user) {
+		if user.Code = true; len(code) == 0 || !s.MayEnter(user) {
+			return nil, sender, &notJoinable{}
+		}
+		if err := h.claim(ctx, &s, user.User, code); err != nil {
+			return nil, sender, err
+		}
 	}
 	content, err := joinContent(&s)
 	return content, sender, err

@@ -57,6 +57,7 @@ type Config struct {
 	Now        func() time.Time        // nil = time.Now
 	Log        *slog.Logger            // nil = discard
 	Limit      func(mimi.Domain) error // rate limit of a peer; nil = none
+	Codes      Tries                   // of joining codes; nil = as many as they like
 	MaxRooms   int                     // how many are held in memory; 0 = 10,000
 }
 
@@ -257,7 +258,12 @@ func (r *hosted) knows(self, peer mimi.Domain) bool {
 // when it returns; after an unknown outcome or a lost race nothing is kept in
 // memory and the next caller loads the room again. r.mu is held.
 func (h *Hub) commit(ctx context.Context, r *hosted, next room.State, write func(store.Tx) error) error {
-	err := h.cfg.Store.Update(ctx, write)
+	err := h.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		if err := write(tx); err != nil {
+			return err
+		}
+		return keepLinks(tx, r.state, &next, next.LastTimestamp)
+	})
 	switch {
 	case err == nil:
 		r.state = &next

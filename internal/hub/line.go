@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,8 +148,10 @@ func (w *write) single(ctx context.Context) {
 		}
 	}
 	if !w.room.knows(w.hub.cfg.Domain, w.peer) {
-		w.settle(nil, errNoRoom())
-		return
+		if let, err := w.invited(ctx); err != nil || !let {
+			w.settle(nil, cmp.Or(err, errNoRoom()))
+			return
+		}
 	}
 	if w.ahead != nil && w.ahead.stops() {
 		w.settle(nil, errNotTried())

@@ -42,9 +42,10 @@ type write struct {
 	message bool // an application message
 	hash    [32]byte
 	answers answers
-	ahead   *write      // the one before it in its batch; nil = none
-	room    *hosted     // locked
-	frank   *mimi.Frank // of the entry that the batch makes of it
+	ahead   *write          // the one before it in its batch; nil = none
+	link    *store.JoinLink // by whose code its sender joins; nil = by none
+	room    *hosted         // locked
+	frank   *mimi.Frank     // of the entry that the batch makes of it
 
 	// Owned by whoever decides on it until done is told.
 	done     *sync.WaitGroup // shared by those that are waited for together
@@ -102,6 +103,9 @@ func (w *write) run(ctx context.Context) ([]byte, error) {
 // it was not accepted as new: what is in the log can never be accepted again,
 // so the outcome is the same as if that were asked first, at half the cost.
 func (w *write) decide(ctx context.Context) ([]byte, error) {
+	if err := w.showCode(ctx); err != nil {
+		return nil, err
+	}
 	next, eff, err := room.Step(w.hub.cfg.Env, *w.room.state, w.in, w.hub.nowMS())
 	if err != nil {
 		return nil, err
@@ -117,7 +121,7 @@ func (w *write) decide(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 	}
-	a := accepted{hub: w.hub, room: w.room, next: next, eff: &eff}
+	a := accepted{hub: w.hub, room: w.room, next: next, eff: &eff, also: w.useCode}
 	if refusal, err := a.store(ctx); refusal != nil {
 		w.refused = true
 		return w.answers.refused(refusal)
@@ -168,6 +172,7 @@ type accepted struct {
 	room *hosted // locked
 	next room.State
 	eff  *room.Effects
+	also func(store.Tx) error // what else goes with it; nil = nothing
 
 	row       store.Append
 	followers map[mimi.Domain]bool // as it will be; nil = unchanged
@@ -192,6 +197,11 @@ func (a *accepted) store(ctx context.Context) (*room.Refusal, error) {
 		}
 		if a.eff.Entry.Kind == room.KindApplication {
 			return a.hub.extend(tx, prev.Pos, a.next.Pos, []store.Append{a.row})
+		}
+		if a.also != nil {
+			if err := a.also(tx); err != nil {
+				return err
+			}
 		}
 		return a.writeFollowers(tx)
 	})

@@ -60,7 +60,7 @@ func TestLoad(t *testing.T) {
 		Limits: LimitsConfig{PostsPerDevice: "60 + 1/s", RoomsPerUser: "100 + 100/h", ClaimsPerTarget: "6 + 1/10m", ClaimsPerUser: "100 + 100/h",
 			ClaimsPerPeer: "3000 + 3000/m", RequestsPerPeer: "400 + 200/s", WritesPerPeer: "10000 + 2000/s", EnrolmentFailures: "5 + 0.17/s",
 			ConsentsPerUser: "100 + 100/h", ConsentsPerPeer: "3000 + 3000/h", SearchesPerUser: "60 + 60/h", SearchesPerPeer: "600 + 600/h",
-			ReportsPerUser: "20 + 20/h", ReportsPerPeer: "600 + 600/h",
+			ReportsPerUser: "20 + 20/h", ReportsPerPeer: "600 + 600/h", JoinCodesPerUser: "5 + 5/10m",
 			ClientsPerRoom: 2000, UsersPerRoom: 1000, ProposalsPerRoom: 100, ProposalsPerSender: 10, DevicesPerUser: 12,
 			RunningPerPeer: 16, QueuedPerPeer: 50, OutboxPerUser: 10_000, OutboxPerPeer: 1_000_000, OutboxBytesPerPeer: 1 << 30,
 			UploadBytes: 25 << 20, AssetBytesPerUser: 1 << 30, TransfersPerUser: 4},

@@ -58,6 +58,9 @@ type LimitsConfig struct {
 	// ReportsPerPeer counts those that one other provider passes on, anonymous ones
 	// among them. Default: 600 + 600/h
 	ReportsPerPeer string `toml:"reports_per_peer"`
+	// JoinCodesPerUser counts joining codes that are not good, shown by one user, ours or
+	// another provider's, for rooms that we host or do not. Default: 5 + 5/10m
+	JoinCodesPerUser string `toml:"join_codes_per_user"`
 
 	// ClientsPerRoom is how many devices a room that we host may have, 10000 at
 	// most. Default: 2000
@@ -162,6 +165,7 @@ func (l LimitsConfig) withDefaults() LimitsConfig {
 	setDefault(&l.SearchesPerPeer, "600 + 600/h")
 	setDefault(&l.ReportsPerUser, "20 + 20/h")
 	setDefault(&l.ReportsPerPeer, "600 + 600/h")
+	setDefault(&l.JoinCodesPerUser, "5 + 5/10m")
 	for _, c := range l.counts() {
 		if *c.value == 0 {
 			*c.value = c.def
@@ -209,8 +213,9 @@ func parseLimit(s string) (peer.Limit, error) {
 	return peer.Limit{Rate: n / d.Seconds(), Burst: b}, nil
 }
 
-// rates are the limits in force towards peers.
+// rates are the limits in force towards peers and their users.
 type rates struct {
+	codes    *peer.Limits[mimi.UserURI] // joining codes of users
 	requests *peer.Limits[mimi.Domain]
 	writes   *peer.Limits[mimi.Domain]
 	claims   *peer.Limits[mimi.Domain]
@@ -242,6 +247,7 @@ func limitsOf(l LimitsConfig) (api.Limits, rates) {
 			EnrolmentsFrom:   peer.NewLimits[string]("attempts to enrol a device", of(l.EnrolmentFailures), time.Now),
 			Devices:          l.DevicesPerUser,
 		}, rates{
+			codes:    peer.NewLimits[mimi.UserURI]("joining codes that are not good", of(l.JoinCodesPerUser), time.Now),
 			requests: peer.NewLimits[mimi.Domain]("requests", of(l.RequestsPerPeer), time.Now),
 			writes:   peer.NewLimits[mimi.Domain]("writes", of(l.WritesPerPeer), time.Now),
 			claims:   peer.NewLimits[mimi.Domain]("claims of KeyPackages", of(l.ClaimsPerPeer), time.Now),

@@ -178,7 +178,7 @@ func (p *Provider) wire(k keyring) error {
 	})
 	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Tails: p.tails, Log: p.log.With("part", "fanout")})
 	h := hub.New(hub.Config{
-		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout, Limit: rates.writesOf(domain),
+		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout, Limit: rates.writesOf(domain), Codes: rates.codes,
 		Followers: p.remote, Lost: heads.Frozen, Expected: func(uri mimi.RoomURI) room.Pos { return p.heads.Known()[uri] },
 		Wake: p.wakeHosted, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "hub"),
 	})
