@@ -116,12 +116,16 @@ func checkRoom(g *mls.PublicGroup, uri mimi.RoomURI, self mimi.UserURI) error {
 
 // Join enters the group of a room by an external commit: of one whose participant the
 // user is, for a further device and for one that lost its state, and of one that lets
-// this user in by itself, as rooms do with those they have preauthorised. Messages of
-// before are not readable for it. It waits until the hub has accepted.
+// this user in by itself, as rooms do with those they have preauthorised; with a link, see
+// [Client.JoinByLink]. Messages of before are not readable for it. It waits until the hub
+// has accepted.
 //
 // Errors: [ErrBadArgument], [ErrNotMember] (the hub does not let this user in), [ErrDenied],
 // [ErrRejected], [ErrBusy], an *[Error], ctx's.
-func (c *Client) Join(ctx context.Context, room mimi.RoomURI) error {
+func (c *Client) Join(ctx context.Context, room mimi.RoomURI) error { return c.join(ctx, room, nil) }
+
+// join enters a room, with the code of a link if there is one.
+func (c *Client) join(ctx context.Context, room mimi.RoomURI, code []byte) error {
 	if _, err := mimi.ParseRoom(string(room)); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadArgument, err)
 	}
@@ -134,11 +138,11 @@ func (c *Client) Join(ctx context.Context, room mimi.RoomURI) error {
 		if in, err := c.alreadyIn(ctx, room); in || err != nil {
 			return err
 		}
-		info, err := c.groupInfo(ctx, room)
+		info, err := c.groupInfo(ctx, room, code)
 		if err != nil {
 			return err
 		}
-		o, err := c.joinOnce(ctx, room, info)
+		o, err := c.joinOnce(ctx, room, info, len(code) > 0)
 		if err != nil || o.err != nil {
 			return errors.Join(err, o.err)
 		}
@@ -174,12 +178,12 @@ func (c *Client) alreadyIn(ctx context.Context, uri mimi.RoomURI) (bool, error) 
 
 // groupInfo asks the hub for what a joiner needs. The answer is for a key made
 // for this one request, so the own provider cannot read it.
-func (c *Client) groupInfo(ctx context.Context, room mimi.RoomURI) (*mimi.GroupInfoRatchetTree, error) {
+func (c *Client) groupInfo(ctx context.Context, room mimi.RoomURI, code []byte) (*mimi.GroupInfoRatchetTree, error) {
 	private, public, err := suite.GenerateHPKEKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	req := &mimi.GroupInfoRequest{Credential: c.credential(), PublicKey: public}
+	req := &mimi.GroupInfoRequest{Credential: c.credential(), PublicKey: public, JoiningCode: code}
 	if err := req.Sign(c.key); err != nil {
 		return nil, err
 	}
@@ -195,6 +199,9 @@ func (c *Client) groupInfo(ctx context.Context, room mimi.RoomURI) (*mimi.GroupI
 	if err != nil {
 		return nil, &Error{Reason: "malformed", Provider: room.Domain(), Message: "the hub's answer cannot be read", cause: err}
 	}
+	if answer.Status != mimi.GroupInfoSuccess && len(code) > 0 {
+		return nil, fmt.Errorf("%w: %s does not take this link: it may have expired, been used or been revoked", ErrNotMember, room.Domain())
+	}
 	if answer.Status != mimi.GroupInfoSuccess || answer.Room != room {
 		return nil, fmt.Errorf("%w: %s does not let this device in", ErrNotMember, room.Domain())
 	}
@@ -206,10 +213,10 @@ func (c *Client) groupInfo(ctx context.Context, room mimi.RoomURI) (*mimi.GroupI
 }
 
 // joinOnce makes and sends one external commit and waits for what becomes of it.
-func (c *Client) joinOnce(ctx context.Context, uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree) (outcome, error) {
+func (c *Client) joinOnce(ctx context.Context, uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree, code bool) (outcome, error) {
 	txn := newTxn()
 	done, err := c.submitStep(txn, func(b *batch) error {
-		o, err := c.joinOptions(uri, info)
+		o, err := c.joinOptions(uri, info, code)
 		if err != nil {
 			return err
 		}
@@ -237,7 +244,7 @@ func (c *Client) joinOnce(ctx context.Context, uri mimi.RoomURI, info *mimi.Grou
 	return c.await(ctx, txn, done)
 }
 
-func (c *Client) joinOptions(uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree) (mls.ExternalJoinOptions, error) {
+func (c *Client) joinOptions(uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree, code bool) (mls.ExternalJoinOptions, error) {
 	o := mls.ExternalJoinOptions{Signer: c.key, Credential: c.credential(), Tree: info.RatchetTree.Tree,
 		LeafExtensions: mls.Extensions{policy.LeafExtension()}}
 	base, err := mls.NewPublicGroup(&info.GroupInfo, info.RatchetTree.Tree, c.config)
@@ -249,7 +256,7 @@ func (c *Client) joinOptions(uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree) 
 			o.ByValue = append(o.ByValue, mls.Proposal{Type: mls.ProposalTypeRemove, Remove: &mls.Remove{Removed: m.Index}})
 		}
 	}
-	list, err := c.listed(uri, base)
+	list, err := c.listed(uri, base, code)
 	if err != nil {
 		return o, err
 	}
@@ -265,7 +272,7 @@ func (c *Client) joinOptions(uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree) 
 
 // listed is the change by which a user who is not in the room's list puts itself there;
 // nothing for one who is.
-func (c *Client) listed(uri mimi.RoomURI, base *mls.PublicGroup) ([]mls.Proposal, error) {
+func (c *Client) listed(uri mimi.RoomURI, base *mls.PublicGroup, code bool) ([]mls.Proposal, error) {
 	s, err := policy.StateOf(uri, base)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSuspicious, err)
@@ -273,7 +280,9 @@ func (c *Client) listed(uri mimi.RoomURI, base *mls.PublicGroup) ([]mls.Proposal
 	if s.Participants.Role(c.user) != policy.Outside {
 		return nil, nil
 	}
-	role, ok := s.JoinRole(asUser(c.user))
+	self := asUser(c.user)
+	self.Code = code
+	role, ok := s.JoinRole(self)
 	if !ok {
 		return nil, fmt.Errorf("%w: the room does not let %s in uninvited", ErrDenied, c.user.Handle())
 	}
