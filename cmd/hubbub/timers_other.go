@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// widenTimers is for Linux.
+func widenTimers() {}
