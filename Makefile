@@ -88,10 +88,18 @@ interop: ## MLS groups of this library and ts-mls, and the gRPC mock client (nee
 	cd interop/tsmls && npm ci --silent
 	HUBBUB_INTEROP=1 go test -count=1 ./interop
 	cd interop/mlsgrpc && go vet ./... && go test ./...
+	cd interop/xmpp && go vet ./... && go test ./...
 
 .PHONY: bench
 bench: ## posts from provider to provider: latency and throughput
 	go run ./cmd/hubbub bench post
+
+# Flags for `make bench-xmpp`, for example ARGS='-messages 5000 -json xmpp.json'.
+ARGS ?=
+
+.PHONY: bench-xmpp
+bench-xmpp: ## the same works with Prosody and ejabberd (Debian packages, interop/xmpp)
+	cd interop/xmpp && go run . $(ARGS)
 
 .PHONY: bench-go
 bench-go: ## Go benchmarks of every package

@@ -1,0 +1,3 @@
+module hubbub/interop/xmpp
+
+go 1.26.0
