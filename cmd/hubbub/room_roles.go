@@ -122,19 +122,23 @@ func (c *cli) listRoles(cl *session, room mimi.RoomURI) error {
 }
 
 // roomJoinCmd lets a device in: into a chat its user is in, picked like everywhere, or
-// into one that is named in full, as nobody has told the provider of it.
+// into one that is named in full or by a link, as nobody has told the provider of it.
 func (c *cli) roomJoinCmd() *cobra.Command {
 	w := &whoami{}
-	cmd := &cobra.Command{Use: "join [CHAT]", Short: "let a further device into a chat of its user, or the user into one that is open to them",
+	cmd := &cobra.Command{Use: "join [CHAT|LINK]", Short: "let a further device into a chat of its user, or the user into one by a link or that is open to them",
 		Args: cobra.MaximumNArgs(1)}
 	w.flags(cmd, true)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := withTimeout(cmd.Context())
 		defer cancel()
 		var named mimi.RoomURI
+		var link mimi.JoinLink
 		if len(args) > 0 {
 			var err error
-			if named, err = mimi.ParseRoom(args[0]); err != nil {
+			if link, err = mimi.ParseJoinLink(args[0]); err != nil {
+				named, err = mimi.ParseRoom(args[0])
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -143,6 +147,9 @@ func (c *cli) roomJoinCmd() *cobra.Command {
 			return err
 		}
 		defer cl.Close()
+		if link.Room != "" {
+			return cl.JoinByLink(ctx, link)
+		}
 		if named != "" {
 			return cl.Join(ctx, named)
 		}

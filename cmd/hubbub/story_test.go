@@ -323,6 +323,28 @@ func TestTakePart(t *testing.T) {
 		refused(exitDenied, "does not let", "room", "join", made.Room, "--as", "cathy@c.localhost")
 		refused(exitUsage, "", "room", "join", "Orgs", "--as", "erin@a.localhost")
 	})
+	t.Run("links", func(t *testing.T) {
+		var made struct {
+			Link string `json:"link"`
+		}
+		alice := []string{"--as", "alice@a.localhost", "--room", "Board"}
+		if err := json.Unmarshal([]byte(ok("", with(alice, "room", "link", "create", "--once", "--expires", "1h")...)), &made); err != nil {
+			t.Fatal(err)
+		}
+		refused(exitDenied, "one person each", with(alice, "room", "link", "create", "--multiuser")...)
+		refused(exitUsage, "168h0m0s at most", with(alice, "room", "link", "create", "--expires", "500h")...)
+		ok("", "user", "add", "finn@c.localhost")
+		ok("", "user", "enrol", "finn@c.localhost")
+		ok("", "room", "join", made.Link, "--as", "finn@c.localhost") // nobody else of c is in it
+		ok("", "send", "--as", "finn@c.localhost", "--room", "Board", "came by a link")
+		refused(exitDenied, "does not take this link", "room", "join", made.Link, "--as", "erin@a.localhost")
+		var links []linkJSON
+		if err := json.Unmarshal([]byte(ok("", with(alice, "room", "link", "list")...)), &links); err != nil || len(links) != 1 || !links[0].Once || links[0].ExpiresMS == 0 {
+			t.Fatalf("links: %+v, %v", links, err)
+		}
+		ok("", with(alice, "room", "link", "revoke", links[0].ID)...)
+		refused(exitUsage, "0 join links", with(alice, "room", "link", "revoke", made.Link)...)
+	})
 
 	interrupt()
 	if code := <-ended; code != exitOK {
