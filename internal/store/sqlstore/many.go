@@ -232,14 +232,14 @@ func (t *tx) settle(list []store.Append) error {
 	})
 }
 
-const submissionColumns = 18
+const submissionColumns = 19
 
-var insertSubmissions = manyRows(`INSERT OR IGNORE INTO submissions (id, client, txn, room, hub, kind, body, message_hash, state,
+var insertSubmissions = manyRows(`INSERT OR IGNORE INTO submissions (id, txn_key, client, txn, room, hub, kind, body, message_hash, state,
 	enqueued_at, accepted, seq, reason, detail, epoch, attempts, last_error, rev)`, submissionColumns, "")
 
 func submissionArgs(args []any, s *store.Submission) []any {
-	return append(args, int64(s.ID), string(s.Client), s.Txn, string(s.Room), string(s.Hub), int64(s.Kind), bytesOf(s.Body),
-		s.MessageHash[:], int64(s.State), ordinal(s.EnqueuedAt), ordinal(s.Accepted), ordinal(s.Seq),
+	return append(args, int64(s.ID), txnKey(s.Client, s.Txn), string(s.Client), s.Txn, string(s.Room), string(s.Hub), int64(s.Kind),
+		bytesOf(s.Body), s.MessageHash[:], int64(s.State), ordinal(s.EnqueuedAt), ordinal(s.Accepted), ordinal(s.Seq),
 		s.Reason, s.Detail, int64(s.Epoch), s.Attempts, s.LastError, int64(s.Rev))
 }
 
@@ -269,8 +269,11 @@ func (t *tx) EnqueueAll(list []store.Submission) ([]store.Submission, error) {
 // messages.
 func (t *tx) enqueueFresh(list []store.Submission) (stored []store.Submission, fresh bool, err error) {
 	known, err := t.inLog(list)
+	if err == nil && !known {
+		known, err = t.taken(list)
+	}
 	if err != nil || known {
-		return nil, false, err
+		return nil, false, t.note(err)
 	}
 	id, err := t.w.ids.takeAll(int64(len(list)))
 	if err != nil {
@@ -284,33 +287,58 @@ func (t *tx) enqueueFresh(list []store.Submission) (stored []store.Submission, f
 		}
 		stored[i] = s
 	}
-	n, err := t.insertSubmissions(stored)
-	if err != nil || n == len(list) {
-		return stored, err == nil, err
-	}
-	// Some are known. The others go again; nobody else has such numbers.
-	_, err = t.write("DELETE FROM submissions WHERE id >= $1 AND id < $2", id, id+int64(len(list)))
-	return nil, false, err
+	return stored, true, t.insertSubmissions(stored)
 }
 
-// insertSubmissions stores those that are not known, and says how many.
-func (t *tx) insertSubmissions(list []store.Submission) (inserted int, err error) {
-	err = eachChunk(len(list), func(size, from, to int) error {
+var selectTaken = func() (t texts) {
+	for i, rows := range rowCounts {
+		t[i] = "SELECT 1 FROM submissions WHERE txn_key IN " + marks(0, rows) + " LIMIT 1"
+	}
+	return t
+}()
+
+// taken says whether one of the submissions may be known already, or be in the list
+// twice.
+func (t *tx) taken(list []store.Submission) (known bool, err error) {
+	seen := make(map[int64]bool, len(list))
+	keys := make([]any, 0, len(list))
+	for i := range list {
+		key := txnKey(list[i].Client, list[i].Txn)
+		seen[key], keys = true, append(keys, key)
+	}
+	if len(seen) < len(list) {
+		return true, nil
+	}
+	err = eachChunk(len(keys), func(size, from, to int) error {
+		return t.s.each(func(row) (bool, error) {
+			known = true
+			return false, nil
+		}, selectTaken[size], keys[from:to]...)
+	})
+	return known, err
+}
+
+// insertSubmissions stores new ones.
+func (t *tx) insertSubmissions(list []store.Submission) error {
+	err := eachChunk(len(list), func(size, from, to int) error {
 		args := make([]any, 0, submissionColumns*(to-from))
 		for i := from; i < to; i++ {
 			args = submissionArgs(args, &list[i])
 		}
 		n, err := t.write(insertSubmissions[size], args...)
-		inserted += int(n)
+		if err == nil && n != int64(to-from) {
+			err = t.note(errors.New("a number of a submission was handed out twice"))
+		}
 		return err
 	})
-	if err == nil && inserted == len(list) {
-		for i := range list {
-			t.w.pending.add(&list[i])
-			t.store.news.note(list[i].Client, int64(list[i].ID), int64(list[i].Rev))
-		}
+	if err != nil {
+		return err
 	}
-	return inserted, err
+	for i := range list {
+		t.w.pending.add(&list[i])
+		t.store.news.note(list[i].Client, int64(list[i].ID), int64(list[i].Rev))
+	}
+	return nil
 }
 
 // inLog says whether a log holds the message of one of the submissions already.
@@ -345,7 +373,7 @@ func (t *tx) inRoom(uri mimi.RoomURI, list []store.Submission) (bool, error) {
 
 var deleteSubmissions = func() (t texts) {
 	for i, rows := range rowCounts {
-		t[i] = "DELETE FROM submissions WHERE client = $1 AND state <> 1 AND txn IN " + marks(1, rows)
+		t[i] = "DELETE FROM submissions WHERE client = $1 AND state <> 1 AND txn_key IN " + marks(1, rows)
 	}
 	return t
 }()
@@ -354,7 +382,7 @@ func (t *tx) DeleteSubmissions(client mimi.ClientURI, txns []string) error {
 	return eachChunk(len(txns), func(size, from, to int) error {
 		args := []any{string(client)}
 		for _, txn := range txns[from:to] {
-			args = append(args, txn)
+			args = append(args, txnKey(client, txn))
 		}
 		_, err := t.write(deleteSubmissions[size], args...)
 		return err

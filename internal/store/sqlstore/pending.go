@@ -29,21 +29,42 @@ type pendingKey struct {
 	id   int64
 }
 
-// load reads what is stored, and tells the news of it.
+// load reads what is stored, and tells the news of it. Rows of before an upgrade
+// get what they are found by.
 func (p *pending) load(s *session, n *news) error {
 	p.rows = make(map[[32]byte][]queued)
-	return s.each(func(row row) (bool, error) {
+	type keyless struct{ id, key int64 }
+	var due []keyless
+	err := s.each(func(row row) (bool, error) {
 		var q queued
 		var h hash
 		var state store.SubmissionState
 		var rev int64
-		err := row.Scan(&q.id, &q.client, &q.room, &h, &state, &rev)
+		var txn string
+		var key any
+		err := row.Scan(&q.id, &q.client, &q.room, &h, &state, &rev, &txn, &key)
 		if state == store.Queued {
 			p.rows[h] = append(p.rows[h], q)
 		}
+		if key == nil {
+			due = append(due, keyless{q.id, txnKey(q.client, txn)})
+		}
 		n.note(q.client, q.id, rev)
 		return true, err
-	}, "SELECT id, client, room, message_hash, state, rev FROM submissions ORDER BY rev")
+	}, "SELECT id, client, room, message_hash, state, rev, txn, txn_key FROM submissions ORDER BY rev")
+	if err != nil || len(due) == 0 {
+		return err
+	}
+	if _, err := s.exec(beginWrite); err != nil {
+		return err
+	}
+	for _, d := range due {
+		if _, err := s.exec("UPDATE submissions SET txn_key = $1 WHERE id = $2", d.key, d.id); err != nil {
+			return err
+		}
+	}
+	_, err = s.exec(commit)
+	return err
 }
 
 func (p *pending) add(s *store.Submission) {

@@ -2,8 +2,11 @@ package sqlstore
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -31,7 +34,8 @@ func (t *readTx) QueuedOf(client mimi.ClientURI, hub mimi.Domain, afterID uint64
 }
 
 func (t *readTx) Submission(client mimi.ClientURI, txn string) (*store.Submission, error) {
-	all, err := list(t.s, scanSubmission, selectSubmission+"WHERE client = $1 AND txn = $2", string(client), txn)
+	all, err := list(t.s, scanSubmission, selectSubmission+"WHERE txn_key = $1 AND client = $2 AND txn = $3",
+		txnKey(client, txn), string(client), txn)
 	if err != nil {
 		return nil, err
 	}
@@ -41,21 +45,30 @@ func (t *readTx) Submission(client mimi.ClientURI, txn string) (*store.Submissio
 	return &all[0], nil
 }
 
+// txnKey is what submissions are found by: a number for client and txn, which two
+// of them do not share unless a client seeks them among its own.
+func txnKey(client mimi.ClientURI, txn string) int64 {
+	h := sha256.New()
+	io.WriteString(h, string(client))
+	h.Write([]byte{0})
+	io.WriteString(h, txn)
+	var sum [sha256.Size]byte
+	return int64(binary.BigEndian.Uint64(h.Sum(sum[:0])))
+}
+
 func (t *tx) Enqueue(s store.Submission) (store.Submission, error) {
+	switch old, err := t.Submission(s.Client, s.Txn); {
+	case err == nil && old.Room == s.Room && old.Kind == s.Kind && bytes.Equal(old.Body, s.Body):
+		return *old, nil
+	case err == nil:
+		return store.Submission{}, fmt.Errorf("enqueue: %w: the transaction id was used for something else", store.ErrExists)
+	case !errors.Is(err, store.ErrNotFound):
+		return store.Submission{}, t.note(err)
+	}
 	if err := t.admit(&s); err != nil {
 		return store.Submission{}, err
 	}
-	n, err := t.insertSubmissions([]store.Submission{s})
-	if err != nil || n == 1 {
-		return s, err
-	}
-	switch old, err := t.Submission(s.Client, s.Txn); {
-	case err != nil:
-		return store.Submission{}, err
-	case old.Room == s.Room && old.Kind == s.Kind && bytes.Equal(old.Body, s.Body):
-		return *old, nil
-	}
-	return store.Submission{}, fmt.Errorf("enqueue: %w: the transaction id was used for something else", store.ErrExists)
+	return s, t.insertSubmissions([]store.Submission{s})
 }
 
 // admit gives a new submission its numbers and the state it starts in: Posted
@@ -107,6 +120,5 @@ func (t *tx) PutSubmission(s store.Submission) error {
 }
 
 func (t *tx) DeleteSubmission(client mimi.ClientURI, txn string) error {
-	_, err := t.write("DELETE FROM submissions WHERE client = $1 AND txn = $2 AND state <> 1", string(client), txn)
-	return err
+	return t.DeleteSubmissions(client, []string{txn})
 }
