@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -25,10 +24,14 @@ type conformanceFlags struct {
 	target, address, as, listen  string
 	cert, key, ca, idCert, idKey string
 	user, room, format, output   string
+	third                        thirdFlags
 	only                         []string
 	dev                          bool
 	invitation                   time.Duration
 }
+
+// thirdFlags say who the third provider is.
+type thirdFlags struct{ as, listen, cert, key, idCert, idKey string }
 
 func (c *cli) conformanceCmd() *cobra.Command {
 	f := &conformanceFlags{}
@@ -51,6 +54,12 @@ func (c *cli) conformanceCmd() *cobra.Command {
 	s.StringVar(&f.listen, "listen", "127.0.0.1:0", "where the target reaches the provider played")
 	s.StringVar(&f.idCert, "identity-cert", "", "CA certificate that vouches for users of the provider played; without one they show basic credentials")
 	s.StringVar(&f.idKey, "identity-key", "", "its private key")
+	s.StringVar(&f.third.as, "third-as", "", "the domain of a second provider to play, for what takes three; with the flags below as for the first")
+	s.StringVar(&f.third.cert, "third-cert", "", "its certificate")
+	s.StringVar(&f.third.key, "third-key", "", "its private key")
+	s.StringVar(&f.third.listen, "third-listen", "127.0.0.1:0", "where the target reaches it")
+	s.StringVar(&f.third.idCert, "third-identity-cert", "", "CA certificate that vouches for its users")
+	s.StringVar(&f.third.idKey, "third-identity-key", "", "its private key")
 	s.StringVar(&f.user, "user", "", "a test user of the target, who lets conformance@AS add it to rooms")
 	s.StringVar(&f.room, "room", "", "a room of the target")
 	s.StringVar(&f.format, "format", "text", "text, json or junit")
@@ -150,6 +159,11 @@ func (f *conformanceFlags) config() (cfg conformance.Config, err error) {
 			return cfg, err
 		}
 	}
+	if f.third.as != "" {
+		if cfg.Third, err = f.third.config(); err != nil {
+			return cfg, err
+		}
+	}
 	if f.user != "" {
 		if cfg.User, err = mimi.ParseUser(f.user); err != nil {
 			return cfg, err
@@ -163,19 +177,33 @@ func (f *conformanceFlags) config() (cfg conformance.Config, err error) {
 	return cfg, nil
 }
 
-// conformanceDev starts a provider, plays the other one of a dev environment, and
+func (f *thirdFlags) config() (t *conformance.Third, err error) {
+	t = &conformance.Third{Listen: f.listen}
+	if t.As, err = mimi.ParseDomain(f.as); err != nil {
+		return nil, err
+	}
+	if t.Certificate, err = tls.LoadX509KeyPair(f.cert, f.key); err != nil {
+		return nil, err
+	}
+	if f.idCert != "" {
+		t.Issuer, err = identity.LoadIssuer(t.As, f.idCert, f.idKey)
+	}
+	return t, err
+}
+
+// conformanceDev starts a provider, plays the two others of a dev environment, and
 // has a user of the first do what an operator would be asked to do.
 func (c *cli) conformanceDev(ctx context.Context, f *conformanceFlags) (results []conformance.Result, err error) {
 	dir, err := os.MkdirTemp("", "hubbub-conformance-")
 	if err != nil {
 		return nil, err
 	}
-	env, err := devenv.New(devenv.Options{Dir: dir, Providers: 2})
+	env, err := devenv.New(devenv.Options{Dir: dir, Providers: 3})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, env.Close(), os.RemoveAll(dir)) }()
-	asked, played := env.Providers[0], env.Providers[1]
+	asked, played, third := env.Providers[0], env.Providers[1], env.Providers[2]
 	if err := env.Start(ctx, asked.Name); err != nil {
 		return nil, err
 	}
@@ -185,23 +213,17 @@ func (c *cli) conformanceDev(ctx context.Context, f *conformanceFlags) (results 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, alice.Close()) }()
-	file := func(name string) string { return filepath.Join(played.Dir, name) }
+	file := func(of devenv.Provider, name string) string { return filepath.Join(of.Dir, name) }
 	f.target, f.address, f.as, f.listen = "https://"+string(asked.Domain), asked.Federation, string(played.Domain), played.Federation
-	f.cert, f.key, f.ca = file("tls.pem"), file("tls.key"), filepath.Join(env.Dir, "ca.pem")
-	f.idCert, f.idKey, f.user = file("identity.pem"), file("identity.key"), string(user)
+	f.cert, f.key, f.ca = file(played, "tls.pem"), file(played, "tls.key"), filepath.Join(env.Dir, "ca.pem")
+	f.idCert, f.idKey = file(played, "identity.pem"), file(played, "identity.key")
+	f.third = thirdFlags{string(third.Domain), third.Federation, file(third, "tls.pem"), file(third, "tls.key"),
+		file(third, "identity.pem"), file(third, "identity.key")}
 	cfg, err := f.config()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Allow = func(ctx context.Context, requester mimi.UserURI) error { return alice.GrantConsent(ctx, requester, "") }
-	cfg.Invite = func(ctx context.Context, guest mimi.UserURI, text string) error {
-		uri, results, err := alice.CreateRoom(ctx, client.RoomOptions{Name: "conformance", Members: []mimi.UserURI{guest}})
-		if err != nil {
-			return fmt.Errorf("%w: %+v", err, results)
-		}
-		_, err = alice.Send(ctx, uri, text)
-		return err
-	}
+	cfg.Use(alice)
 	return conformance.Run(ctx, cfg)
 }
 

@@ -46,19 +46,44 @@ type Config struct {
 	// believe.
 	Issuer *identity.Issuer
 
+	// Third is another provider that we play as well, for what takes three; nil = what
+	// needs it is skipped.
+	Third *Third
+
 	User mimi.UserURI // of the target, for what needs one; "" = none
-	// Allow has that user let requester, a user of ours, add it to rooms; nil = it
-	// does so already.
-	Allow func(ctx context.Context, requester mimi.UserURI) error
-	// Invite has a user of the target create a room there, add guest to it and post
-	// the text; nil = what needs that is skipped.
+	// Allow has that user let requester, a user of ours, add it to a room, or if room is
+	// empty to any; nil = it lets the requester named in the documentation do so already.
+	Allow func(ctx context.Context, requester mimi.UserURI, room mimi.RoomURI) error
+	// Revoke has it take that back; nil = what needs it is skipped, as with all below.
+	Revoke func(ctx context.Context, requester mimi.UserURI, room mimi.RoomURI) error
+	// Ask has it ask a user of ours for consent.
+	Ask func(ctx context.Context, whom mimi.UserURI) error
+	// Find has it look for a nickname at another provider; finding nobody is no error.
+	Find func(ctx context.Context, at mimi.Domain, nick string) error
+	// Findable has it be found by its whole handle and by this nickname, which is all of
+	// the profile that may be searched.
+	Findable func(ctx context.Context, nick string) error
+	// Invite has it create a room at the target, add guest to it and post the text.
 	Invite func(ctx context.Context, guest mimi.UserURI, text string) error
+	// Post has it say something in a room of ours that it was added to.
+	Post func(ctx context.Context, room mimi.RoomURI, text string) error
+	// Away takes its devices offline for good, so that none of them commits what is
+	// pending. It is called when nothing more is wanted of the user.
+	Away func() error
 	// Room is a room of the target for requests for GroupInfo that must be refused,
 	// in place of one that is not there.
 	Room mimi.RoomURI
 
 	Only []string      // ids or their prefixes; nil = all
 	Wait time.Duration // for what the target has to do by itself [10 s]
+}
+
+// Third is a second provider played.
+type Third struct {
+	As          mimi.Domain
+	Certificate tls.Certificate
+	Listen      string
+	Issuer      *identity.Issuer
 }
 
 // Outcome is what became of a requirement.
@@ -106,6 +131,11 @@ type session struct {
 	claims    []*mimi.KeyMaterialResponse
 	hosting   *hosting
 	guest     *guest
+	third     *session         // the other provider played; nil = none
+	adding    *adding          // how its user came into the guest's room
+	posted    *postings        // what the target's user posted in the room of ours
+	scoped    *scoped          // consents of the test user to one of ours
+	findable  bool             // the test user can be found by now
 	why       map[string]error // preconditions that failed, by name
 }
 
@@ -116,7 +146,7 @@ func Run(ctx context.Context, cfg Config) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.peer.Close()
+	defer s.close()
 	var results []Result
 	for _, c := range checks {
 		if wanted(cfg.Only, c.id) {
@@ -152,18 +182,46 @@ func newSession(ctx context.Context, cfg Config) (*session, error) {
 	rand.Read(name[:])
 	s.run = "probe-" + hex.EncodeToString(name[:])
 	s.rooms = &roomtest.World{T: stopper{}, Now: time.Now}
-	s.peer, err = fakepeer.New(fakepeer.Config{
-		Domain: cfg.As, Certificate: &cfg.Certificate, Roots: cfg.Roots, Listen: cfg.Listen, Anywhere: true,
-		Peers: map[mimi.Domain]string{domain: s.addr}, Base: base,
-		Offers: append(slices.Clone(fakepeer.Offered), mimi.EndpointSnapshot),
-	})
-	if err != nil {
+	if err := s.play(mimi.VarTargetUser); err != nil {
 		return nil, err
 	}
 	if err := s.readDirectory(ctx); err != nil {
 		s.why[needDirectory] = err
 	}
+	if t := cfg.Third; t != nil {
+		if s.third, err = s.another(t); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+// play starts the provider played. Its directory names the variable of requestConsent as
+// the draft does in one of two places (DIR-6).
+func (s *session) play(variable string) (err error) {
+	s.peer, err = fakepeer.New(fakepeer.Config{
+		Domain: s.cfg.As, Certificate: &s.cfg.Certificate, Roots: s.cfg.Roots, Listen: s.cfg.Listen, Anywhere: true,
+		Peers: map[mimi.Domain]string{s.target: s.addr}, Base: base,
+		Offers: append(slices.Clone(fakepeer.Offered), mimi.EndpointSnapshot, mimi.EndpointRequestConsent, mimi.EndpointUpdateConsent,
+			mimi.EndpointIdentifierQuery),
+		Variables: map[mimi.Endpoint]string{mimi.EndpointRequestConsent: variable},
+	})
+	return err
+}
+
+// another plays the third provider, beside this one.
+func (s *session) another(t *Third) (*session, error) {
+	o := &session{cfg: s.cfg, target: s.target, addr: s.addr, run: s.run, rooms: s.rooms, offered: s.offered, why: map[string]error{}}
+	o.cfg.As, o.cfg.Certificate, o.cfg.Listen, o.cfg.Issuer = t.As, t.Certificate, t.Listen, t.Issuer
+	return o, o.play(mimi.VarTargetDomain)
+}
+
+func (s *session) close() {
+	s.peer.Close()
+	if s.third != nil && s.third.peer != nil {
+		s.third.peer.Close()
+	}
 }
 
 // base is a path that nobody would guess: who finds our endpoints has read the
@@ -233,6 +291,16 @@ const (
 	needUser      = "a user of the target (--user)"
 	needHosting   = "a user of the target in a room of ours"
 	needGuest     = "our user in a room of the target"
+	needThird     = "a user of a third provider in that room (--third-as)"
+	needPosts     = "the test user posting in a room of ours"
+	needScoped    = "a test user who allows and revokes at our wish"
+	needAway      = "a test user who goes offline at our wish"
+
+	// Features that a provider may be without (DIR-2).
+	offersConsent = "requestConsent and updateConsent in its directory"
+	offersQuery   = "identifierQuery in its directory"
+	offersReport  = "reportAbuse in its directory"
+	offersProxy   = "proxyDownload in its directory"
 )
 
 // lacks makes sure of a precondition, once, and says what is in the way.
@@ -252,6 +320,16 @@ func (s *session) lacks(ctx context.Context, needs []string) string {
 
 var errNotGiven = errors.New("not given")
 
+var errNotOffered = errors.New("not offered")
+
+// features are the endpoints that make up what may be missing.
+var features = map[string][]mimi.Endpoint{
+	offersConsent: {mimi.EndpointRequestConsent, mimi.EndpointUpdateConsent},
+	offersQuery:   {mimi.EndpointIdentifierQuery},
+	offersReport:  {mimi.EndpointReportAbuse},
+	offersProxy:   {mimi.EndpointProxyDownload},
+}
+
 func (s *session) prepare(ctx context.Context, need string) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -262,18 +340,34 @@ func (s *session) prepare(ctx context.Context, need string) (err error) {
 			err = stopped.err
 		}
 	}()
+	for _, e := range features[need] {
+		if s.offered[e] == "" {
+			return errNotOffered
+		}
+	}
 	switch need {
 	case needUser:
 		if s.cfg.User == "" {
 			return errNotGiven
 		}
 		if s.cfg.Allow != nil {
-			return s.cfg.Allow(ctx, s.requester().User)
+			return s.cfg.Allow(ctx, s.requester().User, "")
 		}
 	case needHosting:
 		return s.host(ctx)
 	case needGuest:
 		return s.visit(ctx)
+	case needThird:
+		return s.bring(ctx)
+	case needPosts:
+		return s.askForPosts(ctx)
+	case needScoped:
+		return s.scope(ctx)
+	case needAway:
+		if s.cfg.Away == nil {
+			return errNotGiven
+		}
+		return s.cfg.Away()
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ var groupInfoChecks = []check{
 	{id: "GI-6", what: "the tree and what is pending come beside the GroupInfo", needs: needsGuest, run: infoParts},
 	{id: "GI-7", what: "it is encrypted to the client", needs: needsGuest, run: infoParts},
 	{id: "GI-8", what: "and signed by the hub", needs: needsGuest, run: infoParts},
+	{id: "UPD-24", what: "with external_pub, or nobody could join", needs: needsGuest, run: infoParts},
 	{id: "GI-9", what: "which is an external sender of the group", needs: needsGuest, run: infoParts},
 }
 
@@ -148,6 +149,8 @@ func infoParts(ctx context.Context, p *probe) {
 	p.equal("the epoch", g.Epoch(), content.GroupInfo.GroupContext.Epoch)
 	_, embedded := content.GroupInfo.Extensions.Find(mls.ExtensionTypeRatchetTree)
 	p.that("the GroupInfo", !embedded, "without a tree in it", "with one")
+	_, key := content.GroupInfo.Extensions.Find(mls.ExtensionTypeExternalPub)
+	p.that("external_pub", key, "there", "not there")
 	p.that("the tree", content.RatchetTree.Representation == mimi.TreeFull, "full (1)", fmt.Sprint(content.RatchetTree.Representation))
 }
 

@@ -23,6 +23,7 @@ type guest struct {
 	s      *session
 	client *roomtest.Client
 	uri    mimi.RoomURI
+	asks   mimi.Domain // whose user claims our key material
 
 	mu     sync.Mutex
 	claims []claimSeen
@@ -53,7 +54,7 @@ func (s *session) visit(ctx context.Context) error {
 	if s.cfg.Invite == nil {
 		return errors.New("nobody invites us (--wait lets somebody do it by hand, --dev does it by itself)")
 	}
-	g := &guest{s: s, client: s.client("guest", "phone")}
+	g := &guest{s: s, client: s.client("guest", "phone"), asks: s.target}
 	s.peer.On(mimi.EndpointKeyMaterial, g.supply)
 	s.peer.On(mimi.EndpointNotify, g.notify)
 	if err := s.cfg.Invite(ctx, g.client.User, "welcome"); err != nil {
@@ -81,7 +82,7 @@ func (g *guest) supply(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = req.Verify()
 	}
-	if err == nil && req.RequestingUser.Domain() != g.s.target {
+	if err == nil && req.RequestingUser.Domain() != g.asks {
 		err = fmt.Errorf("in the name of %s", req.RequestingUser)
 	}
 	g.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"hubbub/internal/fakepeer"
@@ -105,6 +106,7 @@ func foreignSender(ctx context.Context, p *probe) {
 	host := g.client.Participants().Participants[0].User
 	p.notAllowed(ctx, "by the user who invited us", g.from(host))
 	p.notAllowed(ctx, "by a user of nobody here", g.from("mimi://elsewhere.example/u/x"))
+	p.betweenOthers(ctx)
 }
 
 // posted submits a message and expects it to be accepted.
@@ -236,6 +238,16 @@ var updateChecks = []check{
 	{id: "UPD-11", what: "a commit of a past epoch is told the current one", needs: needsGuest, run: pastEpoch},
 	{id: "UPD-27", what: "a repeat gets the first answer", needs: needsGuest, run: updatedTwice},
 	{id: "SUB-6", what: "messages of other epochs", needs: needsGuest, run: otherEpochs},
+	{id: "UPD-5", what: "a bundle of proposals is taken whole or not at all", needs: needsGuest, run: badBundle},
+	{id: "UPD-8", what: "removal from list and group together", needs: needsGuest, run: listAlone},
+	{id: "UPD-13", what: "offending proposals are named", needs: needsGuest, run: unknownReference},
+	{id: "UPD-16", what: "the order of the checks", needs: needsGuest, run: orderOfChecks},
+	{id: "UPD-23", what: "partial GroupInfo", needs: needsGuest, run: partialGroupInfo},
+	{id: "UPD-28", what: "the first state of a room has what it needs", needs: needsGuest, run: firstState},
+}
+
+// lastChecks end our part in the room.
+var lastChecks = []check{
 	{id: "UPD-18", what: "leaving", needs: needsGuest, run: leaving},
 	{id: "UPD-9", what: "who has left posts nothing more", needs: needsGuest, run: afterLeaving},
 }
@@ -457,4 +469,107 @@ func leaving(ctx context.Context, p *probe) {
 
 func afterLeaving(ctx context.Context, p *probe) {
 	p.notAllowed(ctx, "a message after leaving", p.s.guest.client.Post("I am gone"))
+}
+
+// badBundle: the last of three proposals has a signature that does not hold; nothing of
+// them may be pending afterwards, or the commit that follows would have to have it.
+func badBundle(ctx context.Context, p *probe) {
+	g := p.s.guest
+	g.catchUp()
+	bundle, err := mimi.ParseHandshakeBundle(clone(g.client).Leave())
+	must(err)
+	bad := *bundle.MoreProposals[len(bundle.MoreProposals)-1].Public
+	bad.Auth.Signature = bytes.Clone(bad.Auth.Signature)
+	bad.Auth.Signature[0] ^= 1
+	bundle.MoreProposals[len(bundle.MoreProposals)-1] = mls.Message{Version: mls.MLS10, WireFormat: mls.WireFormatPublicMessage, Public: &bad}
+	p.refused(ctx, "proposals of which the last has another signature", marshal(bundle))
+	if body, a, _ := g.commits(ctx, p); a != nil {
+		g.told(ctx, p, "a commit without any of them", commitIn(body))
+	}
+}
+
+func listAlone(ctx context.Context, p *probe) {
+	g := p.s.guest
+	g.catchUp()
+	defer g.client.Drop()
+	p.refused(ctx, "a user taken off the list whose client stays", g.client.Commit(listUpdate(&mimi.ParticipantListUpdate{
+		Removed: []uint32{uint32(g.client.Participants().Index(g.client.User))}})))
+}
+
+func unknownReference(ctx context.Context, p *probe) {
+	g := p.s.guest
+	g.catchUp()
+	c := clone(g.client)
+	next, _, err := c.Group.Propose(listUpdate(&mimi.ParticipantListUpdate{Added: []mimi.Participant{{User: p.s.userOf("x"), Role: policy.Member}}}), mls.ProposeOptions{})
+	must(err)
+	c.Group = next
+	ref := next.PendingProposals()[0].Ref
+	a, _ := g.update(ctx, p, "a commit of a proposal that the hub never had", c.Commit())
+	if a == nil {
+		return
+	}
+	p.that("its answer", a.Code == mimi.UpdateInvalidProposal, "invalidProposal (3)", fmt.Sprintf("%d: %s", a.Code, a.Description))
+	if a.Code == mimi.UpdateInvalidProposal {
+		p.equal("the proposals named", fmt.Sprintf("[%x]", ref), fmt.Sprintf("%x", a.InvalidProposals))
+	}
+}
+
+// orderOfChecks sends what offends against two rules at once.
+func orderOfChecks(ctx context.Context, p *probe) {
+	g := p.s.guest
+	g.catchUp()
+	defer g.client.Drop()
+	none := p.s.roomURI(p.s.target, "none")
+	good := g.client.Commit()
+	r, err := p.s.ask(ctx, mimi.EndpointUpdate, string(none), good[:len(good)-1])
+	p.answered("malformed, and for a room that is not there", r, err, 400)
+	past := func(change func(*mls.PublicMessage)) []byte {
+		return g.changed(good, func(b *mimi.HandshakeBundle) {
+			m := *b.Message.Public
+			m.Content.Epoch = 0
+			change(&m)
+			b.Message.Public, b.Message.Raw = &m, nil
+		})
+	}
+	r, err = p.s.ask(ctx, mimi.EndpointUpdate, string(none), past(func(*mls.PublicMessage) {}))
+	p.answered("of a past epoch, and for a room that is not there", r, err, 404)
+	body := past(func(m *mls.PublicMessage) {
+		m.Auth.Signature = bytes.Clone(m.Auth.Signature)
+		m.Auth.Signature[0] ^= 1
+	})
+	if a, _ := g.update(ctx, p, "of a past epoch, with another signature", body); a != nil {
+		p.that("of a past epoch, with another signature", a.Code == mimi.UpdateWrongEpoch, "wrongEpoch (1)", fmt.Sprint(a.Code))
+	}
+}
+
+func partialGroupInfo(ctx context.Context, p *probe) {
+	g := p.s.guest
+	g.catchUp()
+	body := g.changed(g.client.Commit(), func(b *mimi.HandshakeBundle) {
+		full := b.GroupInfo.Full
+		b.GroupInfo = mimi.GroupInfoOption{Partial: &mimi.PartialGroupInfo{Extensions: full.Extensions, Signature: full.Signature}}
+	})
+	a, _ := g.update(ctx, p, "a commit with a partial GroupInfo", body)
+	if a == nil {
+		return
+	}
+	if !p.that("a commit with a partial GroupInfo", a.Code == mimi.UpdateSuccess, "success (0)", fmt.Sprintf("%d: %s", a.Code, a.Description)) {
+		g.client.Drop()
+		return
+	}
+	if g.told(ctx, p, "the commit", commitIn(body)) != nil {
+		p.opened(ctx) // the GroupInfo that the hub made of it
+	}
+}
+
+func firstState(_ context.Context, p *probe) {
+	d := p.s.guest.client.Group.Public().Dictionary()
+	for _, c := range []mls.ComponentID{mimi.ComponentParticipantList, mimi.ComponentRoomMetadata, mimi.ComponentRolesList,
+		mimi.ComponentPreauthList, mimi.ComponentBaseRoomPolicy} {
+		_, ok := d.Get(c)
+		p.that(fmt.Sprintf("component %#04x of the group", uint16(c)), ok, "there", "not there")
+	}
+	_, ok := p.s.guest.client.Group.Context().Extensions.Find(mls.ExtensionTypeExternalSenders)
+	p.that("external_senders", ok, "with the hub in it", "none")
+	p.equal("the group's id", strings.Replace(string(p.s.guest.uri), "/r/", "/g/", 1), string(p.s.guest.client.Group.GroupID()))
 }

@@ -25,7 +25,10 @@ type check struct {
 }
 
 // checks are all of them, in the order in which they are tried.
-var checks = slices.Concat(transportChecks, directoryChecks, wireChecks, keyMaterialChecks, followerChecks, hubChecks, unseen)
+// What takes the test user away from the room comes after all that needs it there, and
+// our own leaving last.
+var checks = slices.Concat(transportChecks, directoryChecks, wireChecks, keyMaterialChecks, consentChecks, queryChecks, fileChecks,
+	followerChecks, postingChecks, hubChecks, abuseChecks, thirdChecks, lastChecks, unseen)
 
 // probe is a check at work.
 type probe struct {
@@ -38,11 +41,12 @@ func (p *probe) failed(what, expected, got string) {
 }
 
 // that records something that must be so.
-func (p *probe) that(what string, ok bool, expected, got string) {
+func (p *probe) that(what string, ok bool, expected, got string) bool {
 	p.Probes++
 	if !ok {
 		p.failed(what, expected, got)
 	}
+	return ok
 }
 
 func (p *probe) equal(what string, expected, got any) {

@@ -35,6 +35,9 @@ type Config struct {
 	Base string
 	// Offers are the endpoints in the peer's directory; nil = Offered.
 	Offers []mimi.Endpoint
+	// Variables are the variables of their templates where they are not those that our
+	// own providers publish (DIR-6).
+	Variables map[mimi.Endpoint]string
 }
 
 // identity is with what the peer proves itself, and whom it believes.
@@ -60,6 +63,7 @@ type Peer struct {
 
 	mu       sync.Mutex
 	defects  map[mimi.Endpoint]http.HandlerFunc
+	files    map[string]http.HandlerFunc // by path
 	received []Request
 }
 
@@ -87,7 +91,8 @@ func New(cfg Config) (*Peer, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}
-	p := &Peer{cfg: cfg, gone: make(chan struct{}), defects: map[mimi.Endpoint]http.HandlerFunc{}}
+	p := &Peer{cfg: cfg, gone: make(chan struct{}),
+		defects: map[mimi.Endpoint]http.HandlerFunc{}, files: map[string]http.HandlerFunc{}}
 	if p.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, err
 	}
@@ -143,6 +148,24 @@ func (p *Peer) On(e mimi.Endpoint, defect http.HandlerFunc) {
 	p.defects[e] = defect
 }
 
+// Serve answers requests for a path that is none of an endpoint, such as a file's.
+func (p *Peer) Serve(path string, file http.HandlerFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.files[path] = file
+}
+
+// directory is the document served.
+func (p *Peer) directory() mimi.Directory {
+	d := mimi.NewDirectory("https://"+string(p.cfg.Domain)+p.cfg.Base, p.cfg.Offers...)
+	for e, name := range p.cfg.Variables {
+		if d[e] != "" {
+			d[e] = strings.Replace(d[e], "{"+e.Variable()+"}", "{"+name+"}", 1)
+		}
+	}
+	return d
+}
+
 // Received are the requests to an endpoint so far.
 func (p *Peer) Received(e mimi.Endpoint) (list []Request) {
 	p.mu.Lock()
@@ -159,12 +182,22 @@ func (p *Peer) Received(e mimi.Endpoint) (list []Request) {
 const base = "/v1/"
 
 func (p *Peer) serve(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == mimi.DirectoryPath {
+	p.mu.Lock()
+	file := p.files[r.URL.Path]
+	p.mu.Unlock()
+	switch {
+	case r.URL.Path == mimi.DirectoryPath:
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(mimi.NewDirectory("https://"+string(p.cfg.Domain)+p.cfg.Base, p.cfg.Offers...))
+		json.NewEncoder(w).Encode(p.directory())
+		return
+	case file != nil:
+		file(w, r)
 		return
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, p.cfg.Base), "/")
+	name := ""
+	if path, ours := strings.CutPrefix(r.URL.Path, p.cfg.Base); ours {
+		name, _, _ = strings.Cut(path, "/")
+	}
 	req := Request{Endpoint: mimi.Endpoint(name), Path: r.URL.Path, From: r.Header.Get("From"), Header: r.Header.Clone()}
 	p.mu.Lock()
 	defect := p.defects[req.Endpoint]
