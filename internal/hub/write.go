@@ -132,6 +132,9 @@ func (w *write) decide(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	a.announce()
+	if eff.Entry.Kind == room.KindCommit {
+		w.hub.upkeep(ctx, w.uri, w.room)
+	}
 	return w.answers.accepted(eff.Entry.Timestamp, eff.Entry.Frank)
 }
 

@@ -115,7 +115,7 @@ func TestNoSecretsInLogs(t *testing.T) {
 		s.octets("the hub key of "+string(d), w.hubKey(d))
 	}
 	w.codes = func(code string) { s.text("a join code", code) }
-	alice, bob := w.device("alice@a.localhost", "phone"), w.device("bob@b.localhost", "phone")
+	alice, bob, cathy := w.device("alice@a.localhost", "phone"), w.device("bob@b.localhost", "phone"), w.device("cathy@b.localhost", "phone")
 	for _, dir := range w.devices {
 		s.device(t, dir)
 	}
@@ -136,9 +136,23 @@ func TestNoSecretsInLogs(t *testing.T) {
 	}
 	posted(t, alice, room, send(t, alice, room, first))
 	sees(t, bob, room, first)
+	var answers strings.Builder
+	link, err := alice.CreateLink(ctx, room, client.LinkOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := mimi.NewJoinLink(room, [mimi.JoinCodeBytes]byte([]byte("canary-code-77e3")))
+	for _, l := range []mimi.JoinLink{link, wrong} {
+		s.text("a join link", l.Text())
+		s.text("the code of a join link", string(l.Code()))
+	}
+	fmt.Fprintln(&answers, cathy.JoinByLink(ctx, wrong))
+	if err := cathy.JoinByLink(ctx, link); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(&answers, cathy.JoinByLink(ctx, wrong))
 	w.stop("a.localhost") // outages make the talkative kind of log lines
 	waiting := send(t, bob, room, second)
-	var answers strings.Builder
 	answers.WriteString(w.misuse(ctx, "b.localhost", code, token))
 	w.start("a.localhost")
 	posted(t, bob, room, waiting)

@@ -156,6 +156,8 @@ func dropped(room mimi.RoomURI, before *mls.PublicGroup) ([]lostChange, error) {
 					continue
 				}
 			case AddParticipant, ChangeRole:
+			case ChangeExtensions:
+				continue // it repeats extensions that the commit may have changed; the hub makes another
 			default:
 				l.whole = true
 			}
