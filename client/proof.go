@@ -146,7 +146,10 @@ type Verification struct {
 	Reports []ReplicaReport // one for each provider, the hub first
 	// Evidence is what the own provider kept when the hub signed two histories.
 	Evidence []byte
-	Frozen   string // why the own provider takes nothing more; empty = it does
+	// Former are copies that the own provider has replaced by the hub's. They are
+	// contradictions that were settled, and no problems.
+	Former []FormerCopy
+	Frozen string // why the own provider takes nothing more; empty = it does
 	// Problems are contradictions, each in one line; empty = everything that could
 	// be compared agrees.
 	Problems []string
@@ -176,7 +179,7 @@ func (c *Client) Verify(ctx context.Context, room mimi.RoomURI) (*Verification, 
 		return nil, err
 	}
 	v := &verifier{c: c, senders: senders, hashes: map[uint64][32]byte{}, signed: map[uint64][32]byte{},
-		out: &Verification{Room: room, Own: own, Pos: before, Frozen: res.Msg.GetRoom().GetFrozen(), Evidence: answers.Msg.GetEvidence()}}
+		out: &Verification{Room: room, Own: own, Pos: before, Frozen: res.Msg.GetRoom().GetFrozen(), Former: formerCopies(res.Msg.GetRoom().GetFormer()), Evidence: answers.Msg.GetEvidence()}}
 	if n := len(v.out.Evidence); n > 0 {
 		v.problem("the own provider keeps two checkpoints of the hub that cannot both be true")
 	}
@@ -187,6 +190,9 @@ func (c *Client) Verify(ctx context.Context, room mimi.RoomURI) (*Verification, 
 		v.report(r)
 	}
 	if err := v.chain(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.formers(ctx); err != nil {
 		return nil, err
 	}
 	v.compare()
@@ -289,6 +295,27 @@ func (v *verifier) chain(ctx context.Context) error {
 		}
 		after = page[len(page)-1].Seq
 	}
+}
+
+// formers recomputes the hashes of the copies that were set aside, as far as this
+// device may read them.
+func (v *verifier) formers(ctx context.Context) error {
+	for _, f := range v.out.Former {
+		page, err := v.c.Log(ctx, f.Room, 0, 1<<20)
+		if err != nil {
+			return err
+		}
+		var pos Pos
+		for _, e := range page {
+			next := Pos{Seq: e.Seq, Hash: e.Hash}
+			if pos.Seq != 0 && e.Seq == pos.Seq+1 && pos.next(e.Body) != next {
+				v.problem("entry %d of the copy that %s has set aside does not continue the hash chain", e.Seq, v.c.domain)
+				break
+			}
+			pos = next
+		}
+	}
+	return nil
 }
 
 // compare holds everything that was said against the own provider's log, and that

@@ -27,7 +27,8 @@ func (c *Client) Rooms(ctx context.Context) ([]RoomInfo, error) {
 
 // Room describes one room as the own provider holds it. It also holds the newest
 // checkpoint of the hub against what this device processed; if they contradict
-// each other the room becomes suspicious. Errors:
+// each other the room becomes suspicious, and so it does if this device has read what
+// only a copy had that was replaced ([ErrReplaced]). Errors:
 // [ErrUnknownRoom] (also for rooms that are not this user's), an *[Error], ctx's.
 func (c *Client) Room(ctx context.Context, room mimi.RoomURI) (RoomInfo, error) {
 	res, err := c.t.api.GetRoom(ctx, connect.NewRequest(&clientpb.GetRoomRequest{Room: string(room)}))
@@ -38,8 +39,12 @@ func (c *Client) Room(ctx context.Context, room mimi.RoomURI) (RoomInfo, error) 
 	if err != nil {
 		return RoomInfo{}, err
 	}
+	former := formerCopies(res.Msg.Room.GetFormer())
+	if err := c.checkFormer(ctx, room, former); err != nil {
+		return RoomInfo{}, err
+	}
 	info := c.roomInfo(res.Msg.Room)
-	info.Signed = signed
+	info.Signed, info.Former = signed, former
 	return info, nil
 }
 

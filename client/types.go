@@ -94,6 +94,9 @@ type RoomInfo struct {
 	Suspicious string
 	// Missed counts messages of this room that could not be decrypted.
 	Missed int
+	// Former are copies that the provider has replaced by the hub's, oldest first;
+	// only from [Client.Room].
+	Former []FormerCopy
 	// AsOf is zero for what the provider says now. Otherwise this is the device's
 	// own copy, which was in step with the provider at that time.
 	AsOf time.Time

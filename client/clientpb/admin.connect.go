@@ -55,6 +55,12 @@ const (
 	AdminServiceRetryPeerProcedure = "/hubbub.client.v1.AdminService/RetryPeer"
 	// AdminServiceThawRoomProcedure is the fully-qualified name of the AdminService's ThawRoom RPC.
 	AdminServiceThawRoomProcedure = "/hubbub.client.v1.AdminService/ThawRoom"
+	// AdminServiceCompareRoomProcedure is the fully-qualified name of the AdminService's CompareRoom
+	// RPC.
+	AdminServiceCompareRoomProcedure = "/hubbub.client.v1.AdminService/CompareRoom"
+	// AdminServiceReplaceRoomProcedure is the fully-qualified name of the AdminService's ReplaceRoom
+	// RPC.
+	AdminServiceReplaceRoomProcedure = "/hubbub.client.v1.AdminService/ReplaceRoom"
 )
 
 // AdminServiceClient is a client for the hubbub.client.v1.AdminService service.
@@ -80,6 +86,10 @@ type AdminServiceClient interface {
 	RetryPeer(context.Context, *connect.Request[RetryPeerRequest]) (*connect.Response[RetryPeerResponse], error)
 	// ThawRoom lets a frozen room go on with the copy that is here.
 	ThawRoom(context.Context, *connect.Request[ThawRoomRequest]) (*connect.Response[ThawRoomResponse], error)
+	// CompareRoom says where the frozen copy of a room and its hub's log part.
+	CompareRoom(context.Context, *connect.Request[CompareRoomRequest]) (*connect.Response[CompareRoomResponse], error)
+	// ReplaceRoom takes the hub's log in place of a frozen copy, which is set aside.
+	ReplaceRoom(context.Context, *connect.Request[ReplaceRoomRequest]) (*connect.Response[ReplaceRoomResponse], error)
 }
 
 // NewAdminServiceClient constructs a client for the hubbub.client.v1.AdminService service. By
@@ -153,6 +163,18 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ThawRoom")),
 			connect.WithClientOptions(opts...),
 		),
+		compareRoom: connect.NewClient[CompareRoomRequest, CompareRoomResponse](
+			httpClient,
+			baseURL+AdminServiceCompareRoomProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("CompareRoom")),
+			connect.WithClientOptions(opts...),
+		),
+		replaceRoom: connect.NewClient[ReplaceRoomRequest, ReplaceRoomResponse](
+			httpClient,
+			baseURL+AdminServiceReplaceRoomProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ReplaceRoom")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -168,6 +190,8 @@ type adminServiceClient struct {
 	resumePeer          *connect.Client[ResumePeerRequest, ResumePeerResponse]
 	retryPeer           *connect.Client[RetryPeerRequest, RetryPeerResponse]
 	thawRoom            *connect.Client[ThawRoomRequest, ThawRoomResponse]
+	compareRoom         *connect.Client[CompareRoomRequest, CompareRoomResponse]
+	replaceRoom         *connect.Client[ReplaceRoomRequest, ReplaceRoomResponse]
 }
 
 // AddUser calls hubbub.client.v1.AdminService.AddUser.
@@ -220,6 +244,16 @@ func (c *adminServiceClient) ThawRoom(ctx context.Context, req *connect.Request[
 	return c.thawRoom.CallUnary(ctx, req)
 }
 
+// CompareRoom calls hubbub.client.v1.AdminService.CompareRoom.
+func (c *adminServiceClient) CompareRoom(ctx context.Context, req *connect.Request[CompareRoomRequest]) (*connect.Response[CompareRoomResponse], error) {
+	return c.compareRoom.CallUnary(ctx, req)
+}
+
+// ReplaceRoom calls hubbub.client.v1.AdminService.ReplaceRoom.
+func (c *adminServiceClient) ReplaceRoom(ctx context.Context, req *connect.Request[ReplaceRoomRequest]) (*connect.Response[ReplaceRoomResponse], error) {
+	return c.replaceRoom.CallUnary(ctx, req)
+}
+
 // AdminServiceHandler is an implementation of the hubbub.client.v1.AdminService service.
 type AdminServiceHandler interface {
 	// AddUser makes a local user.
@@ -243,6 +277,10 @@ type AdminServiceHandler interface {
 	RetryPeer(context.Context, *connect.Request[RetryPeerRequest]) (*connect.Response[RetryPeerResponse], error)
 	// ThawRoom lets a frozen room go on with the copy that is here.
 	ThawRoom(context.Context, *connect.Request[ThawRoomRequest]) (*connect.Response[ThawRoomResponse], error)
+	// CompareRoom says where the frozen copy of a room and its hub's log part.
+	CompareRoom(context.Context, *connect.Request[CompareRoomRequest]) (*connect.Response[CompareRoomResponse], error)
+	// ReplaceRoom takes the hub's log in place of a frozen copy, which is set aside.
+	ReplaceRoom(context.Context, *connect.Request[ReplaceRoomRequest]) (*connect.Response[ReplaceRoomResponse], error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -312,6 +350,18 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ThawRoom")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceCompareRoomHandler := connect.NewUnaryHandler(
+		AdminServiceCompareRoomProcedure,
+		svc.CompareRoom,
+		connect.WithSchema(adminServiceMethods.ByName("CompareRoom")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceReplaceRoomHandler := connect.NewUnaryHandler(
+		AdminServiceReplaceRoomProcedure,
+		svc.ReplaceRoom,
+		connect.WithSchema(adminServiceMethods.ByName("ReplaceRoom")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/hubbub.client.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminServiceAddUserProcedure:
@@ -334,6 +384,10 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceRetryPeerHandler.ServeHTTP(w, r)
 		case AdminServiceThawRoomProcedure:
 			adminServiceThawRoomHandler.ServeHTTP(w, r)
+		case AdminServiceCompareRoomProcedure:
+			adminServiceCompareRoomHandler.ServeHTTP(w, r)
+		case AdminServiceReplaceRoomProcedure:
+			adminServiceReplaceRoomHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -381,4 +435,12 @@ func (UnimplementedAdminServiceHandler) RetryPeer(context.Context, *connect.Requ
 
 func (UnimplementedAdminServiceHandler) ThawRoom(context.Context, *connect.Request[ThawRoomRequest]) (*connect.Response[ThawRoomResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.ThawRoom is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) CompareRoom(context.Context, *connect.Request[CompareRoomRequest]) (*connect.Response[CompareRoomResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.CompareRoom is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ReplaceRoom(context.Context, *connect.Request[ReplaceRoomRequest]) (*connect.Response[ReplaceRoomResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.ReplaceRoom is not implemented"))
 }

@@ -524,14 +524,16 @@ func (x *StatusResponse) GetPeers() []*PeerStatus {
 }
 
 type RoomStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
-	Hub           string                 `protobuf:"bytes,2,opt,name=hub,proto3" json:"hub,omitempty"`
-	Head          *Position              `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
-	Start         *Position              `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Frozen        string                 `protobuf:"bytes,6,opt,name=frozen,proto3" json:"frozen,omitempty"`
-	Participants  uint32                 `protobuf:"varint,7,opt,name=participants,proto3" json:"participants,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Room         string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Hub          string                 `protobuf:"bytes,2,opt,name=hub,proto3" json:"hub,omitempty"`
+	Head         *Position              `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	Start        *Position              `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
+	Epoch        uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Frozen       string                 `protobuf:"bytes,6,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	Participants uint32                 `protobuf:"varint,7,opt,name=participants,proto3" json:"participants,omitempty"`
+	// The name it had before it was set aside; empty = it was not.
+	Former        string `protobuf:"bytes,8,opt,name=former,proto3" json:"former,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -613,6 +615,13 @@ func (x *RoomStatus) GetParticipants() uint32 {
 		return x.Participants
 	}
 	return 0
+}
+
+func (x *RoomStatus) GetFormer() string {
+	if x != nil {
+		return x.Former
+	}
+	return ""
 }
 
 // FollowerStatus is how far one follower has got in a room hosted here.
@@ -1810,6 +1819,265 @@ func (x *ThawRoomResponse) GetHead() *Position {
 	return nil
 }
 
+type CompareRoomRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareRoomRequest) Reset() {
+	*x = CompareRoomRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareRoomRequest) ProtoMessage() {}
+
+func (x *CompareRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareRoomRequest.ProtoReflect.Descriptor instead.
+func (*CompareRoomRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CompareRoomRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+type CompareRoomResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the copy is frozen.
+	Frozen string `protobuf:"bytes,1,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	// Where the copy ends, and the hub's log. No position: the hub does not say.
+	Here  *Position `protobuf:"bytes,2,opt,name=here,proto3" json:"here,omitempty"`
+	There *Position `protobuf:"bytes,3,opt,name=there,proto3" json:"there,omitempty"`
+	// The last place that both have; Seq 0 = none.
+	Agreed        *Position `protobuf:"bytes,4,opt,name=agreed,proto3" json:"agreed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareRoomResponse) Reset() {
+	*x = CompareRoomResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareRoomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareRoomResponse) ProtoMessage() {}
+
+func (x *CompareRoomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareRoomResponse.ProtoReflect.Descriptor instead.
+func (*CompareRoomResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CompareRoomResponse) GetFrozen() string {
+	if x != nil {
+		return x.Frozen
+	}
+	return ""
+}
+
+func (x *CompareRoomResponse) GetHere() *Position {
+	if x != nil {
+		return x.Here
+	}
+	return nil
+}
+
+func (x *CompareRoomResponse) GetThere() *Position {
+	if x != nil {
+		return x.There
+	}
+	return nil
+}
+
+func (x *CompareRoomResponse) GetAgreed() *Position {
+	if x != nil {
+		return x.Agreed
+	}
+	return nil
+}
+
+type ReplaceRoomRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// What the operator was shown as the reason why it is frozen; one that is frozen
+	// for another reason stays as it is.
+	Frozen string `protobuf:"bytes,2,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	// Why it is replaced, for those who look at it later; 1 to 200 octets.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceRoomRequest) Reset() {
+	*x = ReplaceRoomRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceRoomRequest) ProtoMessage() {}
+
+func (x *ReplaceRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceRoomRequest.ProtoReflect.Descriptor instead.
+func (*ReplaceRoomRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReplaceRoomRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *ReplaceRoomRequest) GetFrozen() string {
+	if x != nil {
+		return x.Frozen
+	}
+	return ""
+}
+
+func (x *ReplaceRoomRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ReplaceRoomResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name under which the old copy is kept.
+	Former string `protobuf:"bytes,1,opt,name=former,proto3" json:"former,omitempty"`
+	// How far the new copy reaches.
+	Head   *Position `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
+	Agreed *Position `protobuf:"bytes,3,opt,name=agreed,proto3" json:"agreed,omitempty"`
+	// Clients of this provider that have read in the old copy.
+	Clients []string `protobuf:"bytes,4,rep,name=clients,proto3" json:"clients,omitempty"`
+	// Why the new copy is not complete yet; empty = it is. What is missing is fetched
+	// by a resync, and when the hub announces something.
+	Unfinished    string `protobuf:"bytes,5,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceRoomResponse) Reset() {
+	*x = ReplaceRoomResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceRoomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceRoomResponse) ProtoMessage() {}
+
+func (x *ReplaceRoomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceRoomResponse.ProtoReflect.Descriptor instead.
+func (*ReplaceRoomResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReplaceRoomResponse) GetFormer() string {
+	if x != nil {
+		return x.Former
+	}
+	return ""
+}
+
+func (x *ReplaceRoomResponse) GetHead() *Position {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *ReplaceRoomResponse) GetAgreed() *Position {
+	if x != nil {
+		return x.Agreed
+	}
+	return nil
+}
+
+func (x *ReplaceRoomResponse) GetClients() []string {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+func (x *ReplaceRoomResponse) GetUnfinished() string {
+	if x != nil {
+		return x.Unfinished
+	}
+	return ""
+}
+
 var File_hubbub_client_v1_admin_proto protoreflect.FileDescriptor
 
 const file_hubbub_client_v1_admin_proto_rawDesc = "" +
@@ -1844,7 +2112,7 @@ const file_hubbub_client_v1_admin_proto_rawDesc = "" +
 	"\x05rooms\x18\x02 \x03(\v2\x1c.hubbub.client.v1.RoomStatusR\x05rooms\x12>\n" +
 	"\tfollowers\x18\x03 \x03(\v2 .hubbub.client.v1.FollowerStatusR\tfollowers\x124\n" +
 	"\x06outbox\x18\x04 \x03(\v2\x1c.hubbub.client.v1.OutboxItemR\x06outbox\x122\n" +
-	"\x05peers\x18\x05 \x03(\v2\x1c.hubbub.client.v1.PeerStatusR\x05peers\"\xe6\x01\n" +
+	"\x05peers\x18\x05 \x03(\v2\x1c.hubbub.client.v1.PeerStatusR\x05peers\"\xfe\x01\n" +
 	"\n" +
 	"RoomStatus\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
@@ -1853,7 +2121,8 @@ const file_hubbub_client_v1_admin_proto_rawDesc = "" +
 	"\x05start\x18\x04 \x01(\v2\x1a.hubbub.client.v1.PositionR\x05start\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06frozen\x18\x06 \x01(\tR\x06frozen\x12\"\n" +
-	"\fparticipants\x18\a \x01(\rR\fparticipants\"\x8c\x01\n" +
+	"\fparticipants\x18\a \x01(\rR\fparticipants\x12\x16\n" +
+	"\x06former\x18\b \x01(\tR\x06former\"\x8c\x01\n" +
 	"\x0eFollowerStatus\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
@@ -1946,7 +2215,26 @@ const file_hubbub_client_v1_admin_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"B\n" +
 	"\x10ThawRoomResponse\x12.\n" +
-	"\x04head\x18\x01 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04head2\xf3\x06\n" +
+	"\x04head\x18\x01 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04head\"(\n" +
+	"\x12CompareRoomRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"\xc3\x01\n" +
+	"\x13CompareRoomResponse\x12\x16\n" +
+	"\x06frozen\x18\x01 \x01(\tR\x06frozen\x12.\n" +
+	"\x04here\x18\x02 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04here\x120\n" +
+	"\x05there\x18\x03 \x01(\v2\x1a.hubbub.client.v1.PositionR\x05there\x122\n" +
+	"\x06agreed\x18\x04 \x01(\v2\x1a.hubbub.client.v1.PositionR\x06agreed\"X\n" +
+	"\x12ReplaceRoomRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x16\n" +
+	"\x06frozen\x18\x02 \x01(\tR\x06frozen\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xcb\x01\n" +
+	"\x13ReplaceRoomResponse\x12\x16\n" +
+	"\x06former\x18\x01 \x01(\tR\x06former\x12.\n" +
+	"\x04head\x18\x02 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04head\x122\n" +
+	"\x06agreed\x18\x03 \x01(\v2\x1a.hubbub.client.v1.PositionR\x06agreed\x12\x18\n" +
+	"\aclients\x18\x04 \x03(\tR\aclients\x12\x1e\n" +
+	"\n" +
+	"unfinished\x18\x05 \x01(\tR\n" +
+	"unfinished2\xab\b\n" +
 	"\fAdminService\x12N\n" +
 	"\aAddUser\x12 .hubbub.client.v1.AddUserRequest\x1a!.hubbub.client.v1.AddUserResponse\x12T\n" +
 	"\tListUsers\x12\".hubbub.client.v1.ListUsersRequest\x1a#.hubbub.client.v1.ListUsersResponse\x12r\n" +
@@ -1958,7 +2246,9 @@ const file_hubbub_client_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"ResumePeer\x12#.hubbub.client.v1.ResumePeerRequest\x1a$.hubbub.client.v1.ResumePeerResponse\x12T\n" +
 	"\tRetryPeer\x12\".hubbub.client.v1.RetryPeerRequest\x1a#.hubbub.client.v1.RetryPeerResponse\x12Q\n" +
-	"\bThawRoom\x12!.hubbub.client.v1.ThawRoomRequest\x1a\".hubbub.client.v1.ThawRoomResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
+	"\bThawRoom\x12!.hubbub.client.v1.ThawRoomRequest\x1a\".hubbub.client.v1.ThawRoomResponse\x12Z\n" +
+	"\vCompareRoom\x12$.hubbub.client.v1.CompareRoomRequest\x1a%.hubbub.client.v1.CompareRoomResponse\x12Z\n" +
+	"\vReplaceRoom\x12$.hubbub.client.v1.ReplaceRoomRequest\x1a%.hubbub.client.v1.ReplaceRoomResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
 
 var (
 	file_hubbub_client_v1_admin_proto_rawDescOnce sync.Once
@@ -1972,7 +2262,7 @@ func file_hubbub_client_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hubbub_client_v1_admin_proto_rawDescData
 }
 
-var file_hubbub_client_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_hubbub_client_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_hubbub_client_v1_admin_proto_goTypes = []any{
 	(*AddUserRequest)(nil),              // 0: hubbub.client.v1.AddUserRequest
 	(*AddUserResponse)(nil),             // 1: hubbub.client.v1.AddUserResponse
@@ -2003,8 +2293,12 @@ var file_hubbub_client_v1_admin_proto_goTypes = []any{
 	(*RetryPeerResponse)(nil),           // 26: hubbub.client.v1.RetryPeerResponse
 	(*ThawRoomRequest)(nil),             // 27: hubbub.client.v1.ThawRoomRequest
 	(*ThawRoomResponse)(nil),            // 28: hubbub.client.v1.ThawRoomResponse
-	(*PeerStatus)(nil),                  // 29: hubbub.client.v1.PeerStatus
-	(*Position)(nil),                    // 30: hubbub.client.v1.Position
+	(*CompareRoomRequest)(nil),          // 29: hubbub.client.v1.CompareRoomRequest
+	(*CompareRoomResponse)(nil),         // 30: hubbub.client.v1.CompareRoomResponse
+	(*ReplaceRoomRequest)(nil),          // 31: hubbub.client.v1.ReplaceRoomRequest
+	(*ReplaceRoomResponse)(nil),         // 32: hubbub.client.v1.ReplaceRoomResponse
+	(*PeerStatus)(nil),                  // 33: hubbub.client.v1.PeerStatus
+	(*Position)(nil),                    // 34: hubbub.client.v1.Position
 }
 var file_hubbub_client_v1_admin_proto_depIdxs = []int32{
 	4,  // 0: hubbub.client.v1.ListUsersResponse.users:type_name -> hubbub.client.v1.User
@@ -2012,40 +2306,49 @@ var file_hubbub_client_v1_admin_proto_depIdxs = []int32{
 	10, // 2: hubbub.client.v1.StatusResponse.rooms:type_name -> hubbub.client.v1.RoomStatus
 	11, // 3: hubbub.client.v1.StatusResponse.followers:type_name -> hubbub.client.v1.FollowerStatus
 	12, // 4: hubbub.client.v1.StatusResponse.outbox:type_name -> hubbub.client.v1.OutboxItem
-	29, // 5: hubbub.client.v1.StatusResponse.peers:type_name -> hubbub.client.v1.PeerStatus
-	30, // 6: hubbub.client.v1.RoomStatus.head:type_name -> hubbub.client.v1.Position
-	30, // 7: hubbub.client.v1.RoomStatus.start:type_name -> hubbub.client.v1.Position
+	33, // 5: hubbub.client.v1.StatusResponse.peers:type_name -> hubbub.client.v1.PeerStatus
+	34, // 6: hubbub.client.v1.RoomStatus.head:type_name -> hubbub.client.v1.Position
+	34, // 7: hubbub.client.v1.RoomStatus.start:type_name -> hubbub.client.v1.Position
 	15, // 8: hubbub.client.v1.ListPeersResponse.peers:type_name -> hubbub.client.v1.Peer
 	16, // 9: hubbub.client.v1.Peer.out:type_name -> hubbub.client.v1.PeerTraffic
 	16, // 10: hubbub.client.v1.Peer.in:type_name -> hubbub.client.v1.PeerTraffic
 	17, // 11: hubbub.client.v1.Peer.queues:type_name -> hubbub.client.v1.PeerQueue
 	18, // 12: hubbub.client.v1.Peer.outbox:type_name -> hubbub.client.v1.PeerOutbox
-	30, // 13: hubbub.client.v1.ThawRoomResponse.head:type_name -> hubbub.client.v1.Position
-	0,  // 14: hubbub.client.v1.AdminService.AddUser:input_type -> hubbub.client.v1.AddUserRequest
-	2,  // 15: hubbub.client.v1.AdminService.ListUsers:input_type -> hubbub.client.v1.ListUsersRequest
-	6,  // 16: hubbub.client.v1.AdminService.CreateEnrolmentCode:input_type -> hubbub.client.v1.CreateEnrolmentCodeRequest
-	8,  // 17: hubbub.client.v1.AdminService.Status:input_type -> hubbub.client.v1.StatusRequest
-	13, // 18: hubbub.client.v1.AdminService.ListPeers:input_type -> hubbub.client.v1.ListPeersRequest
-	19, // 19: hubbub.client.v1.AdminService.TestPeer:input_type -> hubbub.client.v1.TestPeerRequest
-	21, // 20: hubbub.client.v1.AdminService.HoldPeer:input_type -> hubbub.client.v1.HoldPeerRequest
-	23, // 21: hubbub.client.v1.AdminService.ResumePeer:input_type -> hubbub.client.v1.ResumePeerRequest
-	25, // 22: hubbub.client.v1.AdminService.RetryPeer:input_type -> hubbub.client.v1.RetryPeerRequest
-	27, // 23: hubbub.client.v1.AdminService.ThawRoom:input_type -> hubbub.client.v1.ThawRoomRequest
-	1,  // 24: hubbub.client.v1.AdminService.AddUser:output_type -> hubbub.client.v1.AddUserResponse
-	3,  // 25: hubbub.client.v1.AdminService.ListUsers:output_type -> hubbub.client.v1.ListUsersResponse
-	7,  // 26: hubbub.client.v1.AdminService.CreateEnrolmentCode:output_type -> hubbub.client.v1.CreateEnrolmentCodeResponse
-	9,  // 27: hubbub.client.v1.AdminService.Status:output_type -> hubbub.client.v1.StatusResponse
-	14, // 28: hubbub.client.v1.AdminService.ListPeers:output_type -> hubbub.client.v1.ListPeersResponse
-	20, // 29: hubbub.client.v1.AdminService.TestPeer:output_type -> hubbub.client.v1.TestPeerResponse
-	22, // 30: hubbub.client.v1.AdminService.HoldPeer:output_type -> hubbub.client.v1.HoldPeerResponse
-	24, // 31: hubbub.client.v1.AdminService.ResumePeer:output_type -> hubbub.client.v1.ResumePeerResponse
-	26, // 32: hubbub.client.v1.AdminService.RetryPeer:output_type -> hubbub.client.v1.RetryPeerResponse
-	28, // 33: hubbub.client.v1.AdminService.ThawRoom:output_type -> hubbub.client.v1.ThawRoomResponse
-	24, // [24:34] is the sub-list for method output_type
-	14, // [14:24] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	34, // 13: hubbub.client.v1.ThawRoomResponse.head:type_name -> hubbub.client.v1.Position
+	34, // 14: hubbub.client.v1.CompareRoomResponse.here:type_name -> hubbub.client.v1.Position
+	34, // 15: hubbub.client.v1.CompareRoomResponse.there:type_name -> hubbub.client.v1.Position
+	34, // 16: hubbub.client.v1.CompareRoomResponse.agreed:type_name -> hubbub.client.v1.Position
+	34, // 17: hubbub.client.v1.ReplaceRoomResponse.head:type_name -> hubbub.client.v1.Position
+	34, // 18: hubbub.client.v1.ReplaceRoomResponse.agreed:type_name -> hubbub.client.v1.Position
+	0,  // 19: hubbub.client.v1.AdminService.AddUser:input_type -> hubbub.client.v1.AddUserRequest
+	2,  // 20: hubbub.client.v1.AdminService.ListUsers:input_type -> hubbub.client.v1.ListUsersRequest
+	6,  // 21: hubbub.client.v1.AdminService.CreateEnrolmentCode:input_type -> hubbub.client.v1.CreateEnrolmentCodeRequest
+	8,  // 22: hubbub.client.v1.AdminService.Status:input_type -> hubbub.client.v1.StatusRequest
+	13, // 23: hubbub.client.v1.AdminService.ListPeers:input_type -> hubbub.client.v1.ListPeersRequest
+	19, // 24: hubbub.client.v1.AdminService.TestPeer:input_type -> hubbub.client.v1.TestPeerRequest
+	21, // 25: hubbub.client.v1.AdminService.HoldPeer:input_type -> hubbub.client.v1.HoldPeerRequest
+	23, // 26: hubbub.client.v1.AdminService.ResumePeer:input_type -> hubbub.client.v1.ResumePeerRequest
+	25, // 27: hubbub.client.v1.AdminService.RetryPeer:input_type -> hubbub.client.v1.RetryPeerRequest
+	27, // 28: hubbub.client.v1.AdminService.ThawRoom:input_type -> hubbub.client.v1.ThawRoomRequest
+	29, // 29: hubbub.client.v1.AdminService.CompareRoom:input_type -> hubbub.client.v1.CompareRoomRequest
+	31, // 30: hubbub.client.v1.AdminService.ReplaceRoom:input_type -> hubbub.client.v1.ReplaceRoomRequest
+	1,  // 31: hubbub.client.v1.AdminService.AddUser:output_type -> hubbub.client.v1.AddUserResponse
+	3,  // 32: hubbub.client.v1.AdminService.ListUsers:output_type -> hubbub.client.v1.ListUsersResponse
+	7,  // 33: hubbub.client.v1.AdminService.CreateEnrolmentCode:output_type -> hubbub.client.v1.CreateEnrolmentCodeResponse
+	9,  // 34: hubbub.client.v1.AdminService.Status:output_type -> hubbub.client.v1.StatusResponse
+	14, // 35: hubbub.client.v1.AdminService.ListPeers:output_type -> hubbub.client.v1.ListPeersResponse
+	20, // 36: hubbub.client.v1.AdminService.TestPeer:output_type -> hubbub.client.v1.TestPeerResponse
+	22, // 37: hubbub.client.v1.AdminService.HoldPeer:output_type -> hubbub.client.v1.HoldPeerResponse
+	24, // 38: hubbub.client.v1.AdminService.ResumePeer:output_type -> hubbub.client.v1.ResumePeerResponse
+	26, // 39: hubbub.client.v1.AdminService.RetryPeer:output_type -> hubbub.client.v1.RetryPeerResponse
+	28, // 40: hubbub.client.v1.AdminService.ThawRoom:output_type -> hubbub.client.v1.ThawRoomResponse
+	30, // 41: hubbub.client.v1.AdminService.CompareRoom:output_type -> hubbub.client.v1.CompareRoomResponse
+	32, // 42: hubbub.client.v1.AdminService.ReplaceRoom:output_type -> hubbub.client.v1.ReplaceRoomResponse
+	31, // [31:43] is the sub-list for method output_type
+	19, // [19:31] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_hubbub_client_v1_admin_proto_init() }
@@ -2060,7 +2363,7 @@ func file_hubbub_client_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hubbub_client_v1_admin_proto_rawDesc), len(file_hubbub_client_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1954,7 +1954,10 @@ type Room struct {
 	Delivery []*ProviderDelivery `protobuf:"bytes,13,rep,name=delivery,proto3" json:"delivery,omitempty"`
 	// The newest checkpoint of the room's hub that this provider holds: a signed
 	// note over room, Seq and hash. Empty if there is none.
-	Checkpoint    []byte `protobuf:"bytes,14,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint []byte `protobuf:"bytes,14,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Copies of the room that were set aside because the provider's operator has
+	// decided that the hub's log counts, oldest first.
+	Former        []*FormerCopy `protobuf:"bytes,15,rep,name=former,proto3" json:"former,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2087,6 +2090,104 @@ func (x *Room) GetCheckpoint() []byte {
 	return nil
 }
 
+func (x *Room) GetFormer() []*FormerCopy {
+	if x != nil {
+		return x.Former
+	}
+	return nil
+}
+
+// FormerCopy is a copy of a room's log that a provider has replaced by the hub's.
+// GetLog reads it by its name.
+type FormerCopy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name under which it is kept.
+	Room string `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Where it ends.
+	Head *Position `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
+	// The last entry that the hub's log has as well; 0 = none that is known of.
+	Agreed uint64 `protobuf:"varint,3,opt,name=agreed,proto3" json:"agreed,omitempty"`
+	// When it was replaced, Unix ms, and why, in the operator's words.
+	ReplacedAt uint64 `protobuf:"varint,4,opt,name=replaced_at,json=replacedAt,proto3" json:"replaced_at,omitempty"`
+	Reason     string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Both signed versions, if the hub has signed two that cannot both be true.
+	Evidence      []byte `protobuf:"bytes,6,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormerCopy) Reset() {
+	*x = FormerCopy{}
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormerCopy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormerCopy) ProtoMessage() {}
+
+func (x *FormerCopy) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormerCopy.ProtoReflect.Descriptor instead.
+func (*FormerCopy) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *FormerCopy) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *FormerCopy) GetHead() *Position {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *FormerCopy) GetAgreed() uint64 {
+	if x != nil {
+		return x.Agreed
+	}
+	return 0
+}
+
+func (x *FormerCopy) GetReplacedAt() uint64 {
+	if x != nil {
+		return x.ReplacedAt
+	}
+	return 0
+}
+
+func (x *FormerCopy) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *FormerCopy) GetEvidence() []byte {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
 // ProviderDelivery is how much of a room's log one provider has on stable
 // storage. Nothing in it is a guess.
 type ProviderDelivery struct {
@@ -2109,7 +2210,7 @@ type ProviderDelivery struct {
 
 func (x *ProviderDelivery) Reset() {
 	*x = ProviderDelivery{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2121,7 +2222,7 @@ func (x *ProviderDelivery) String() string {
 func (*ProviderDelivery) ProtoMessage() {}
 
 func (x *ProviderDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[30]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2134,7 +2235,7 @@ func (x *ProviderDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderDelivery.ProtoReflect.Descriptor instead.
 func (*ProviderDelivery) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{30}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProviderDelivery) GetProvider() string {
@@ -2190,7 +2291,7 @@ type GetDeliveryRequest struct {
 
 func (x *GetDeliveryRequest) Reset() {
 	*x = GetDeliveryRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2303,7 @@ func (x *GetDeliveryRequest) String() string {
 func (*GetDeliveryRequest) ProtoMessage() {}
 
 func (x *GetDeliveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[31]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2316,7 @@ func (x *GetDeliveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeliveryRequest.ProtoReflect.Descriptor instead.
 func (*GetDeliveryRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{31}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetDeliveryRequest) GetRoom() string {
@@ -2250,7 +2351,7 @@ type GetDeliveryResponse struct {
 
 func (x *GetDeliveryResponse) Reset() {
 	*x = GetDeliveryResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2363,7 @@ func (x *GetDeliveryResponse) String() string {
 func (*GetDeliveryResponse) ProtoMessage() {}
 
 func (x *GetDeliveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[32]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2376,7 @@ func (x *GetDeliveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeliveryResponse.ProtoReflect.Descriptor instead.
 func (*GetDeliveryResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{32}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetDeliveryResponse) GetProviders() []*ProviderDelivery {
@@ -2321,7 +2422,7 @@ type ListRoomsRequest struct {
 
 func (x *ListRoomsRequest) Reset() {
 	*x = ListRoomsRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2434,7 @@ func (x *ListRoomsRequest) String() string {
 func (*ListRoomsRequest) ProtoMessage() {}
 
 func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[33]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2447,7 @@ func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{33}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{34}
 }
 
 type ListRoomsResponse struct {
@@ -2358,7 +2459,7 @@ type ListRoomsResponse struct {
 
 func (x *ListRoomsResponse) Reset() {
 	*x = ListRoomsResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2471,7 @@ func (x *ListRoomsResponse) String() string {
 func (*ListRoomsResponse) ProtoMessage() {}
 
 func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[34]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2484,7 @@ func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{34}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListRoomsResponse) GetRooms() []*Room {
@@ -2402,7 +2503,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2515,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[35]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2528,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{35}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetRoomRequest) GetRoom() string {
@@ -2446,7 +2547,7 @@ type GetRoomResponse struct {
 
 func (x *GetRoomResponse) Reset() {
 	*x = GetRoomResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2559,7 @@ func (x *GetRoomResponse) String() string {
 func (*GetRoomResponse) ProtoMessage() {}
 
 func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[36]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2572,7 @@ func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{36}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetRoomResponse) GetRoom() *Room {
@@ -2496,7 +2597,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2609,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[37]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2622,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{37}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Change) GetSeq() uint64 {
@@ -2583,7 +2684,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2696,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[38]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2709,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{38}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetHistoryRequest) GetRoom() string {
@@ -2634,7 +2735,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2747,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[39]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2760,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{39}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetHistoryResponse) GetChanges() []*Change {
@@ -2684,7 +2785,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2696,7 +2797,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[40]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2709,7 +2810,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{40}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -2760,7 +2861,7 @@ type GetLogRequest struct {
 
 func (x *GetLogRequest) Reset() {
 	*x = GetLogRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[41]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +2873,7 @@ func (x *GetLogRequest) String() string {
 func (*GetLogRequest) ProtoMessage() {}
 
 func (x *GetLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[41]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +2886,7 @@ func (x *GetLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogRequest.ProtoReflect.Descriptor instead.
 func (*GetLogRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{41}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetLogRequest) GetRoom() string {
@@ -2824,7 +2925,7 @@ type GetLogResponse struct {
 
 func (x *GetLogResponse) Reset() {
 	*x = GetLogResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[42]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +2937,7 @@ func (x *GetLogResponse) String() string {
 func (*GetLogResponse) ProtoMessage() {}
 
 func (x *GetLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[42]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +2950,7 @@ func (x *GetLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogResponse.ProtoReflect.Descriptor instead.
 func (*GetLogResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{42}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetLogResponse) GetEntries() []*Entry {
@@ -2889,7 +2990,7 @@ type CompareReplicasRequest struct {
 
 func (x *CompareReplicasRequest) Reset() {
 	*x = CompareReplicasRequest{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3002,7 @@ func (x *CompareReplicasRequest) String() string {
 func (*CompareReplicasRequest) ProtoMessage() {}
 
 func (x *CompareReplicasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[43]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3015,7 @@ func (x *CompareReplicasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareReplicasRequest.ProtoReflect.Descriptor instead.
 func (*CompareReplicasRequest) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{43}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CompareReplicasRequest) GetRoom() string {
@@ -2936,7 +3037,7 @@ type CompareReplicasResponse struct {
 
 func (x *CompareReplicasResponse) Reset() {
 	*x = CompareReplicasResponse{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[44]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3049,7 @@ func (x *CompareReplicasResponse) String() string {
 func (*CompareReplicasResponse) ProtoMessage() {}
 
 func (x *CompareReplicasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[44]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3062,7 @@ func (x *CompareReplicasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareReplicasResponse.ProtoReflect.Descriptor instead.
 func (*CompareReplicasResponse) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{44}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CompareReplicasResponse) GetReports() []*ReplicaReport {
@@ -2993,7 +3094,7 @@ type ReplicaReport struct {
 
 func (x *ReplicaReport) Reset() {
 	*x = ReplicaReport{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[45]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3106,7 @@ func (x *ReplicaReport) String() string {
 func (*ReplicaReport) ProtoMessage() {}
 
 func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[45]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3119,7 @@ func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaReport.ProtoReflect.Descriptor instead.
 func (*ReplicaReport) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{45}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReplicaReport) GetProvider() string {
@@ -3068,7 +3169,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[46]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3181,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_hubbub_client_v1_client_proto_msgTypes[46]
+	mi := &file_hubbub_client_v1_client_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3194,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{46}
+	return file_hubbub_client_v1_client_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ErrorDetail) GetReason() Reason {
@@ -3249,7 +3350,7 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\"5\n" +
 	"\vParticipant\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\rR\x04role\"\x95\x04\n" +
+	"\x04role\x18\x02 \x01(\rR\x04role\"\xcb\x04\n" +
 	"\x04Room\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12.\n" +
@@ -3268,7 +3369,17 @@ const file_hubbub_client_v1_client_proto_rawDesc = "" +
 	"\bdelivery\x18\r \x03(\v2\".hubbub.client.v1.ProviderDeliveryR\bdelivery\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x0e \x01(\fR\n" +
-	"checkpoint\"\x9f\x01\n" +
+	"checkpoint\x124\n" +
+	"\x06former\x18\x0f \x03(\v2\x1c.hubbub.client.v1.FormerCopyR\x06former\"\xbd\x01\n" +
+	"\n" +
+	"FormerCopy\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12.\n" +
+	"\x04head\x18\x02 \x01(\v2\x1a.hubbub.client.v1.PositionR\x04head\x12\x16\n" +
+	"\x06agreed\x18\x03 \x01(\x04R\x06agreed\x12\x1f\n" +
+	"\vreplaced_at\x18\x04 \x01(\x04R\n" +
+	"replacedAt\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bevidence\x18\x06 \x01(\fR\bevidence\"\x9f\x01\n" +
 	"\x10ProviderDelivery\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\x04R\x06stored\x12\x14\n" +
@@ -3416,7 +3527,7 @@ func file_hubbub_client_v1_client_proto_rawDescGZIP() []byte {
 }
 
 var file_hubbub_client_v1_client_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_hubbub_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_hubbub_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_hubbub_client_v1_client_proto_goTypes = []any{
 	(SubmissionKind)(0),                // 0: hubbub.client.v1.SubmissionKind
 	(SubmissionState)(0),               // 1: hubbub.client.v1.SubmissionState
@@ -3452,23 +3563,24 @@ var file_hubbub_client_v1_client_proto_goTypes = []any{
 	(*Position)(nil),                   // 31: hubbub.client.v1.Position
 	(*Participant)(nil),                // 32: hubbub.client.v1.Participant
 	(*Room)(nil),                       // 33: hubbub.client.v1.Room
-	(*ProviderDelivery)(nil),           // 34: hubbub.client.v1.ProviderDelivery
-	(*GetDeliveryRequest)(nil),         // 35: hubbub.client.v1.GetDeliveryRequest
-	(*GetDeliveryResponse)(nil),        // 36: hubbub.client.v1.GetDeliveryResponse
-	(*ListRoomsRequest)(nil),           // 37: hubbub.client.v1.ListRoomsRequest
-	(*ListRoomsResponse)(nil),          // 38: hubbub.client.v1.ListRoomsResponse
-	(*GetRoomRequest)(nil),             // 39: hubbub.client.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),            // 40: hubbub.client.v1.GetRoomResponse
-	(*Change)(nil),                     // 41: hubbub.client.v1.Change
-	(*GetHistoryRequest)(nil),          // 42: hubbub.client.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),         // 43: hubbub.client.v1.GetHistoryResponse
-	(*Entry)(nil),                      // 44: hubbub.client.v1.Entry
-	(*GetLogRequest)(nil),              // 45: hubbub.client.v1.GetLogRequest
-	(*GetLogResponse)(nil),             // 46: hubbub.client.v1.GetLogResponse
-	(*CompareReplicasRequest)(nil),     // 47: hubbub.client.v1.CompareReplicasRequest
-	(*CompareReplicasResponse)(nil),    // 48: hubbub.client.v1.CompareReplicasResponse
-	(*ReplicaReport)(nil),              // 49: hubbub.client.v1.ReplicaReport
-	(*ErrorDetail)(nil),                // 50: hubbub.client.v1.ErrorDetail
+	(*FormerCopy)(nil),                 // 34: hubbub.client.v1.FormerCopy
+	(*ProviderDelivery)(nil),           // 35: hubbub.client.v1.ProviderDelivery
+	(*GetDeliveryRequest)(nil),         // 36: hubbub.client.v1.GetDeliveryRequest
+	(*GetDeliveryResponse)(nil),        // 37: hubbub.client.v1.GetDeliveryResponse
+	(*ListRoomsRequest)(nil),           // 38: hubbub.client.v1.ListRoomsRequest
+	(*ListRoomsResponse)(nil),          // 39: hubbub.client.v1.ListRoomsResponse
+	(*GetRoomRequest)(nil),             // 40: hubbub.client.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),            // 41: hubbub.client.v1.GetRoomResponse
+	(*Change)(nil),                     // 42: hubbub.client.v1.Change
+	(*GetHistoryRequest)(nil),          // 43: hubbub.client.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),         // 44: hubbub.client.v1.GetHistoryResponse
+	(*Entry)(nil),                      // 45: hubbub.client.v1.Entry
+	(*GetLogRequest)(nil),              // 46: hubbub.client.v1.GetLogRequest
+	(*GetLogResponse)(nil),             // 47: hubbub.client.v1.GetLogResponse
+	(*CompareReplicasRequest)(nil),     // 48: hubbub.client.v1.CompareReplicasRequest
+	(*CompareReplicasResponse)(nil),    // 49: hubbub.client.v1.CompareReplicasResponse
+	(*ReplicaReport)(nil),              // 50: hubbub.client.v1.ReplicaReport
+	(*ErrorDetail)(nil),                // 51: hubbub.client.v1.ErrorDetail
 }
 var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	6,  // 0: hubbub.client.v1.GetProviderResponse.limits:type_name -> hubbub.client.v1.Limits
@@ -3477,7 +3589,7 @@ var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	17, // 3: hubbub.client.v1.SubmitRequest.submissions:type_name -> hubbub.client.v1.NewSubmission
 	20, // 4: hubbub.client.v1.SubmitResponse.results:type_name -> hubbub.client.v1.SubmitResult
 	21, // 5: hubbub.client.v1.SubmitResult.submission:type_name -> hubbub.client.v1.Submission
-	50, // 6: hubbub.client.v1.SubmitResult.error:type_name -> hubbub.client.v1.ErrorDetail
+	51, // 6: hubbub.client.v1.SubmitResult.error:type_name -> hubbub.client.v1.ErrorDetail
 	0,  // 7: hubbub.client.v1.Submission.kind:type_name -> hubbub.client.v1.SubmissionKind
 	1,  // 8: hubbub.client.v1.Submission.state:type_name -> hubbub.client.v1.SubmissionState
 	22, // 9: hubbub.client.v1.Submission.waiting_for:type_name -> hubbub.client.v1.PeerStatus
@@ -3487,57 +3599,59 @@ var file_hubbub_client_v1_client_proto_depIdxs = []int32{
 	31, // 13: hubbub.client.v1.Room.start:type_name -> hubbub.client.v1.Position
 	32, // 14: hubbub.client.v1.Room.participants:type_name -> hubbub.client.v1.Participant
 	22, // 15: hubbub.client.v1.Room.hub_status:type_name -> hubbub.client.v1.PeerStatus
-	34, // 16: hubbub.client.v1.Room.delivery:type_name -> hubbub.client.v1.ProviderDelivery
-	34, // 17: hubbub.client.v1.GetDeliveryResponse.providers:type_name -> hubbub.client.v1.ProviderDelivery
-	31, // 18: hubbub.client.v1.GetDeliveryResponse.head:type_name -> hubbub.client.v1.Position
-	22, // 19: hubbub.client.v1.GetDeliveryResponse.hub_status:type_name -> hubbub.client.v1.PeerStatus
-	33, // 20: hubbub.client.v1.ListRoomsResponse.rooms:type_name -> hubbub.client.v1.Room
-	33, // 21: hubbub.client.v1.GetRoomResponse.room:type_name -> hubbub.client.v1.Room
-	41, // 22: hubbub.client.v1.GetHistoryResponse.changes:type_name -> hubbub.client.v1.Change
-	2,  // 23: hubbub.client.v1.Entry.kind:type_name -> hubbub.client.v1.EntryKind
-	44, // 24: hubbub.client.v1.GetLogResponse.entries:type_name -> hubbub.client.v1.Entry
-	49, // 25: hubbub.client.v1.CompareReplicasResponse.reports:type_name -> hubbub.client.v1.ReplicaReport
-	31, // 26: hubbub.client.v1.ReplicaReport.head:type_name -> hubbub.client.v1.Position
-	3,  // 27: hubbub.client.v1.ErrorDetail.reason:type_name -> hubbub.client.v1.Reason
-	4,  // 28: hubbub.client.v1.ClientService.GetProvider:input_type -> hubbub.client.v1.GetProviderRequest
-	7,  // 29: hubbub.client.v1.ClientService.Enrol:input_type -> hubbub.client.v1.EnrolRequest
-	9,  // 30: hubbub.client.v1.ClientService.PublishKeyPackages:input_type -> hubbub.client.v1.PublishKeyPackagesRequest
-	11, // 31: hubbub.client.v1.ClientService.KeyPackageStatus:input_type -> hubbub.client.v1.KeyPackageStatusRequest
-	13, // 32: hubbub.client.v1.ClientService.CreateRoom:input_type -> hubbub.client.v1.CreateRoomRequest
-	15, // 33: hubbub.client.v1.ClientService.ClaimKeyMaterial:input_type -> hubbub.client.v1.ClaimKeyMaterialRequest
-	18, // 34: hubbub.client.v1.ClientService.Submit:input_type -> hubbub.client.v1.SubmitRequest
-	23, // 35: hubbub.client.v1.ClientService.GetSubmission:input_type -> hubbub.client.v1.GetSubmissionRequest
-	25, // 36: hubbub.client.v1.ClientService.ListSubmissions:input_type -> hubbub.client.v1.ListSubmissionsRequest
-	27, // 37: hubbub.client.v1.ClientService.Forget:input_type -> hubbub.client.v1.ForgetRequest
-	29, // 38: hubbub.client.v1.ClientService.GetGroupInfo:input_type -> hubbub.client.v1.GetGroupInfoRequest
-	37, // 39: hubbub.client.v1.ClientService.ListRooms:input_type -> hubbub.client.v1.ListRoomsRequest
-	39, // 40: hubbub.client.v1.ClientService.GetRoom:input_type -> hubbub.client.v1.GetRoomRequest
-	35, // 41: hubbub.client.v1.ClientService.GetDelivery:input_type -> hubbub.client.v1.GetDeliveryRequest
-	42, // 42: hubbub.client.v1.ClientService.GetHistory:input_type -> hubbub.client.v1.GetHistoryRequest
-	45, // 43: hubbub.client.v1.ClientService.GetLog:input_type -> hubbub.client.v1.GetLogRequest
-	47, // 44: hubbub.client.v1.ClientService.CompareReplicas:input_type -> hubbub.client.v1.CompareReplicasRequest
-	5,  // 45: hubbub.client.v1.ClientService.GetProvider:output_type -> hubbub.client.v1.GetProviderResponse
-	8,  // 46: hubbub.client.v1.ClientService.Enrol:output_type -> hubbub.client.v1.EnrolResponse
-	10, // 47: hubbub.client.v1.ClientService.PublishKeyPackages:output_type -> hubbub.client.v1.PublishKeyPackagesResponse
-	12, // 48: hubbub.client.v1.ClientService.KeyPackageStatus:output_type -> hubbub.client.v1.KeyPackageStatusResponse
-	14, // 49: hubbub.client.v1.ClientService.CreateRoom:output_type -> hubbub.client.v1.CreateRoomResponse
-	16, // 50: hubbub.client.v1.ClientService.ClaimKeyMaterial:output_type -> hubbub.client.v1.ClaimKeyMaterialResponse
-	19, // 51: hubbub.client.v1.ClientService.Submit:output_type -> hubbub.client.v1.SubmitResponse
-	24, // 52: hubbub.client.v1.ClientService.GetSubmission:output_type -> hubbub.client.v1.GetSubmissionResponse
-	26, // 53: hubbub.client.v1.ClientService.ListSubmissions:output_type -> hubbub.client.v1.ListSubmissionsResponse
-	28, // 54: hubbub.client.v1.ClientService.Forget:output_type -> hubbub.client.v1.ForgetResponse
-	30, // 55: hubbub.client.v1.ClientService.GetGroupInfo:output_type -> hubbub.client.v1.GetGroupInfoResponse
-	38, // 56: hubbub.client.v1.ClientService.ListRooms:output_type -> hubbub.client.v1.ListRoomsResponse
-	40, // 57: hubbub.client.v1.ClientService.GetRoom:output_type -> hubbub.client.v1.GetRoomResponse
-	36, // 58: hubbub.client.v1.ClientService.GetDelivery:output_type -> hubbub.client.v1.GetDeliveryResponse
-	43, // 59: hubbub.client.v1.ClientService.GetHistory:output_type -> hubbub.client.v1.GetHistoryResponse
-	46, // 60: hubbub.client.v1.ClientService.GetLog:output_type -> hubbub.client.v1.GetLogResponse
-	48, // 61: hubbub.client.v1.ClientService.CompareReplicas:output_type -> hubbub.client.v1.CompareReplicasResponse
-	45, // [45:62] is the sub-list for method output_type
-	28, // [28:45] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	35, // 16: hubbub.client.v1.Room.delivery:type_name -> hubbub.client.v1.ProviderDelivery
+	34, // 17: hubbub.client.v1.Room.former:type_name -> hubbub.client.v1.FormerCopy
+	31, // 18: hubbub.client.v1.FormerCopy.head:type_name -> hubbub.client.v1.Position
+	35, // 19: hubbub.client.v1.GetDeliveryResponse.providers:type_name -> hubbub.client.v1.ProviderDelivery
+	31, // 20: hubbub.client.v1.GetDeliveryResponse.head:type_name -> hubbub.client.v1.Position
+	22, // 21: hubbub.client.v1.GetDeliveryResponse.hub_status:type_name -> hubbub.client.v1.PeerStatus
+	33, // 22: hubbub.client.v1.ListRoomsResponse.rooms:type_name -> hubbub.client.v1.Room
+	33, // 23: hubbub.client.v1.GetRoomResponse.room:type_name -> hubbub.client.v1.Room
+	42, // 24: hubbub.client.v1.GetHistoryResponse.changes:type_name -> hubbub.client.v1.Change
+	2,  // 25: hubbub.client.v1.Entry.kind:type_name -> hubbub.client.v1.EntryKind
+	45, // 26: hubbub.client.v1.GetLogResponse.entries:type_name -> hubbub.client.v1.Entry
+	50, // 27: hubbub.client.v1.CompareReplicasResponse.reports:type_name -> hubbub.client.v1.ReplicaReport
+	31, // 28: hubbub.client.v1.ReplicaReport.head:type_name -> hubbub.client.v1.Position
+	3,  // 29: hubbub.client.v1.ErrorDetail.reason:type_name -> hubbub.client.v1.Reason
+	4,  // 30: hubbub.client.v1.ClientService.GetProvider:input_type -> hubbub.client.v1.GetProviderRequest
+	7,  // 31: hubbub.client.v1.ClientService.Enrol:input_type -> hubbub.client.v1.EnrolRequest
+	9,  // 32: hubbub.client.v1.ClientService.PublishKeyPackages:input_type -> hubbub.client.v1.PublishKeyPackagesRequest
+	11, // 33: hubbub.client.v1.ClientService.KeyPackageStatus:input_type -> hubbub.client.v1.KeyPackageStatusRequest
+	13, // 34: hubbub.client.v1.ClientService.CreateRoom:input_type -> hubbub.client.v1.CreateRoomRequest
+	15, // 35: hubbub.client.v1.ClientService.ClaimKeyMaterial:input_type -> hubbub.client.v1.ClaimKeyMaterialRequest
+	18, // 36: hubbub.client.v1.ClientService.Submit:input_type -> hubbub.client.v1.SubmitRequest
+	23, // 37: hubbub.client.v1.ClientService.GetSubmission:input_type -> hubbub.client.v1.GetSubmissionRequest
+	25, // 38: hubbub.client.v1.ClientService.ListSubmissions:input_type -> hubbub.client.v1.ListSubmissionsRequest
+	27, // 39: hubbub.client.v1.ClientService.Forget:input_type -> hubbub.client.v1.ForgetRequest
+	29, // 40: hubbub.client.v1.ClientService.GetGroupInfo:input_type -> hubbub.client.v1.GetGroupInfoRequest
+	38, // 41: hubbub.client.v1.ClientService.ListRooms:input_type -> hubbub.client.v1.ListRoomsRequest
+	40, // 42: hubbub.client.v1.ClientService.GetRoom:input_type -> hubbub.client.v1.GetRoomRequest
+	36, // 43: hubbub.client.v1.ClientService.GetDelivery:input_type -> hubbub.client.v1.GetDeliveryRequest
+	43, // 44: hubbub.client.v1.ClientService.GetHistory:input_type -> hubbub.client.v1.GetHistoryRequest
+	46, // 45: hubbub.client.v1.ClientService.GetLog:input_type -> hubbub.client.v1.GetLogRequest
+	48, // 46: hubbub.client.v1.ClientService.CompareReplicas:input_type -> hubbub.client.v1.CompareReplicasRequest
+	5,  // 47: hubbub.client.v1.ClientService.GetProvider:output_type -> hubbub.client.v1.GetProviderResponse
+	8,  // 48: hubbub.client.v1.ClientService.Enrol:output_type -> hubbub.client.v1.EnrolResponse
+	10, // 49: hubbub.client.v1.ClientService.PublishKeyPackages:output_type -> hubbub.client.v1.PublishKeyPackagesResponse
+	12, // 50: hubbub.client.v1.ClientService.KeyPackageStatus:output_type -> hubbub.client.v1.KeyPackageStatusResponse
+	14, // 51: hubbub.client.v1.ClientService.CreateRoom:output_type -> hubbub.client.v1.CreateRoomResponse
+	16, // 52: hubbub.client.v1.ClientService.ClaimKeyMaterial:output_type -> hubbub.client.v1.ClaimKeyMaterialResponse
+	19, // 53: hubbub.client.v1.ClientService.Submit:output_type -> hubbub.client.v1.SubmitResponse
+	24, // 54: hubbub.client.v1.ClientService.GetSubmission:output_type -> hubbub.client.v1.GetSubmissionResponse
+	26, // 55: hubbub.client.v1.ClientService.ListSubmissions:output_type -> hubbub.client.v1.ListSubmissionsResponse
+	28, // 56: hubbub.client.v1.ClientService.Forget:output_type -> hubbub.client.v1.ForgetResponse
+	30, // 57: hubbub.client.v1.ClientService.GetGroupInfo:output_type -> hubbub.client.v1.GetGroupInfoResponse
+	39, // 58: hubbub.client.v1.ClientService.ListRooms:output_type -> hubbub.client.v1.ListRoomsResponse
+	41, // 59: hubbub.client.v1.ClientService.GetRoom:output_type -> hubbub.client.v1.GetRoomResponse
+	37, // 60: hubbub.client.v1.ClientService.GetDelivery:output_type -> hubbub.client.v1.GetDeliveryResponse
+	44, // 61: hubbub.client.v1.ClientService.GetHistory:output_type -> hubbub.client.v1.GetHistoryResponse
+	47, // 62: hubbub.client.v1.ClientService.GetLog:output_type -> hubbub.client.v1.GetLogResponse
+	49, // 63: hubbub.client.v1.ClientService.CompareReplicas:output_type -> hubbub.client.v1.CompareReplicasResponse
+	47, // [47:64] is the sub-list for method output_type
+	30, // [30:47] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_hubbub_client_v1_client_proto_init() }
@@ -3555,7 +3669,7 @@ func file_hubbub_client_v1_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hubbub_client_v1_client_proto_rawDesc), len(file_hubbub_client_v1_client_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -85,7 +85,7 @@ var known = []struct {
 	{client.ErrUnknownRoom, exitFailed, "hubbub room list shows the chats of this user"},
 	{client.ErrDenied, exitDenied, "hubbub room show tells who has which role, hubbub room role what roles there are"},
 	{client.ErrRejected, exitDenied, "hubbub room show tells who is in the chat and with which role"},
-	{client.ErrSuspicious, exitFailed, "the provider's copy contradicts itself; enrol a fresh device and tell the operator"},
+	{client.ErrSuspicious, exitFailed, "tell the provider's operator; once it is settled there, hubbub room join goes on"},
 	{client.ErrBusy, exitFailed, "try again"},
 	{client.ErrSearchAmbiguous, exitFailed, "a part must have at least three characters"},
 	{client.ErrSearchForbidden, exitDenied, "search for a whole value, such as handle=bob@b.localhost"},

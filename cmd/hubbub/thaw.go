@@ -80,6 +80,11 @@ func (c *cli) confirmThaw(domain string, r *clientpb.RoomStatus) error {
 		c.progress("  We follow %s. Our copy goes on after Seq %d with what the hub sends next. What the hub showed\n"+
 			"  differently stays as evidence. If the hub still shows another history, the room freezes again.", r.GetHub(), r.GetHead().GetSeq())
 	}
+	return c.typed(r.GetRoom())
+}
+
+// typed has a room's name typed before something is done that gives something up.
+func (c *cli) typed(room string) error {
 	if !term.IsTerminal(c.in) {
 		return fail(exitUsage, "say --yes to do it", "nobody is there to ask")
 	}
@@ -88,7 +93,7 @@ func (c *cli) confirmThaw(domain string, r *clientpb.RoomStatus) error {
 	if err != nil && line == "" {
 		return err
 	}
-	if strings.TrimSpace(line) != r.GetRoom() {
+	if strings.TrimSpace(line) != room {
 		return fail(exitFailed, "", "not confirmed; nothing was done")
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ type verifyJSON struct {
 	Copies   []replicaJSON `json:"copies"`
 	Frozen   string        `json:"frozen,omitempty"`
 	Evidence string        `json:"evidence,omitempty"`
+	Former   []formerJSON  `json:"former,omitempty"` // copies that were replaced by the hub's
 	Problems []string      `json:"problems"`
 }
 
@@ -38,6 +40,16 @@ type replicaJSON struct {
 	Place     *placeJSON  `json:"place,omitempty"`
 	SignedSeq uint64      `json:"signed_seq,omitempty"`
 	Error     string      `json:"error,omitempty"`
+}
+
+// formerJSON is a copy that was set aside.
+type formerJSON struct {
+	Room       mimi.RoomURI `json:"room"`
+	End        placeJSON    `json:"end"`
+	Agreed     uint64       `json:"agreed"` // last entry that the hub's log has as well
+	ReplacedAt time.Time    `json:"replaced_at"`
+	Reason     string       `json:"reason"`
+	Evidence   string       `json:"evidence,omitempty"`
 }
 
 func place(p client.Pos) placeJSON { return placeJSON{p.Seq, fmt.Sprintf("%x", p.Hash)} }
@@ -103,6 +115,9 @@ func verificationJSON(v *client.Verification) verifyJSON {
 		}
 		out.Copies = append(out.Copies, row)
 	}
+	for _, f := range v.Former {
+		out.Former = append(out.Former, formerJSON{f.Room, place(f.Pos), f.Agreed, f.At, f.Reason, string(f.Evidence)})
+	}
 	return out
 }
 
@@ -137,6 +152,10 @@ func (c *cli) printVerification(v *client.Verification, r client.RoomInfo) error
 	}
 	if len(v.Evidence) > 0 {
 		fmt.Fprintf(c.out, "  both versions that the hub signed:\n%s\n", term.Printable(string(v.Evidence)))
+	}
+	for _, f := range v.Former {
+		fmt.Fprintf(c.out, "  an earlier copy that ended at %s was replaced by the hub's on %s: %s\n"+
+			"    both have the entries up to %d; it is kept as %s\n", f.Pos, f.At.Format(time.DateTime), term.Printable(f.Reason), f.Agreed, f.Room)
 	}
 	for _, p := range v.Problems {
 		fmt.Fprintf(c.out, "  CONTRADICTION: %s\n", term.Printable(p))

@@ -81,17 +81,6 @@ func inGroup(spans []store.Membership, uri mimi.RoomURI) bool {
 	})
 }
 
-// spansOf gives the spans of one room, oldest first.
-func spansOf(spans []store.Membership, uri mimi.RoomURI) []store.Membership {
-	var out []store.Membership
-	for _, m := range spans {
-		if m.Room == uri {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 // reach is the last Seq of a span that can be read now.
 func reach(m store.Membership, head uint64) uint64 {
 	if m.Until != 0 && m.Until < head {

@@ -216,7 +216,7 @@ func (s adminService) roomStatus(tx store.ReadTx, out *clientpb.StatusResponse, 
 		heads[r.URI] = r.Head.Seq
 		peers[r.Hub] = true
 		out.Rooms = append(out.Rooms, &clientpb.RoomStatus{Room: string(r.URI), Hub: string(r.Hub), Head: posPB(r.Head),
-			Start: posPB(r.Start), Epoch: r.Epoch, Frozen: r.Frozen, Participants: uint32(len(participants))})
+			Start: posPB(r.Start), Epoch: r.Epoch, Frozen: r.Frozen, Participants: uint32(len(participants)), Former: string(r.Former)})
 	}
 	return heads, nil
 }

@@ -335,8 +335,8 @@ func (h *harness) acked(c mimi.ClientURI, uri mimi.RoomURI, seq uint64) {
 	for {
 		var got uint64
 		h.ok(h.store.View(h.ctx, func(tx store.ReadTx) error {
-			spans, err := tx.Memberships(c)
-			for _, m := range spansOf(spans, uri) {
+			spans, err := tx.MembershipsIn(c, uri)
+			for _, m := range spans {
 				got = max(got, m.Acked)
 			}
 			return err

@@ -77,6 +77,9 @@ func (s clientService) GetRoom(ctx context.Context, req *connect.Request[clientp
 		if out.Room.Checkpoint, err = s.Proofs.Checkpoint(tx, a.rec); err != nil {
 			return err
 		}
+		if out.Room.Former, err = formerPB(tx, a.rec.URI); err != nil {
+			return err
+		}
 		known, err := s.known(tx, a.rec)
 		out.Room.Delivery = deliveryPB(known)
 		return err
@@ -112,7 +115,7 @@ func (s clientService) GetLog(ctx context.Context, req *connect.Request[clientpb
 	}
 	out := &clientpb.GetLogResponse{Next: req.Msg.After}
 	err := s.withRoom(ctx, req.Msg.Room, func(tx store.ReadTx, a *access) error {
-		spans, err := tx.Memberships(c.URI)
+		spans, err := tx.MembershipsIn(c.URI, a.rec.URI)
 		if err != nil {
 			return err
 		}
@@ -121,7 +124,7 @@ func (s clientService) GetLog(ctx context.Context, req *connect.Request[clientpb
 				return err
 			}
 		}
-		for _, span := range spansOf(spans, a.rec.URI) {
+		for _, span := range spans {
 			if out.More, err = readSpan(tx, span, a.rec.Head.Seq, limit, out); err != nil || out.More {
 				return err
 			}

@@ -210,7 +210,7 @@ func (f *Fanout) Confirmed(ctx context.Context, uri mimi.RoomURI, peer mimi.Doma
 	unparked := false
 	err := f.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		s, err := tx.Fanout(uri, peer)
-		if err != nil || s.Parked != NeedsResync || upTo < s.Sent {
+		if err != nil || s.Parked == "" || upTo < s.Sent {
 			return err
 		}
 		unparked = true

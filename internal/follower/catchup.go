@@ -329,7 +329,7 @@ func (f *Follower) reconcile(ctx context.Context) {
 	err := f.cfg.Store.View(ctx, func(tx store.ReadTx) error {
 		list, err := tx.Rooms()
 		for _, r := range list {
-			if r.Hub != f.cfg.Domain && r.Frozen == "" {
+			if r.Hub != f.cfg.Domain && r.Frozen == "" && r.Former == "" {
 				left = append(left, r.URI)
 			}
 		}

@@ -13,9 +13,6 @@ import (
 	"hubbub/mimi/checkpoint"
 )
 
-// notesKey is where both signed versions of a forked log are kept.
-func notesKey(uri mimi.RoomURI) string { return "evidence-checkpoints/" + string(uri) }
-
 // Checkpoint takes a hub's signed word about a log that we follow. What verifies
 // and agrees with our copy is kept if it is the newest. What verifies and
 // contradicts it freezes the room: the hub has signed two histories, or lost one,
@@ -95,10 +92,10 @@ func (f *Follower) contradicted(ctx context.Context, r *replica, claimed room.Po
 	uri := r.state.Room
 	notes := bytes.Join([][]byte{newest, signed}, []byte("\n"))
 	err := f.cfg.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
-		if _, err := tx.Meta(notesKey(uri)); !errors.Is(err, store.ErrNotFound) {
+		if _, err := tx.Meta(record.NotesKey(uri)); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		return tx.PutMeta(notesKey(uri), notes)
+		return tx.PutMeta(record.NotesKey(uri), notes)
 	})
 	if err != nil || r.state.Frozen != "" || held == nil {
 		return err
@@ -128,7 +125,7 @@ func (f *Follower) Report(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 // if there are none.
 func (f *Follower) Evidence(ctx context.Context, uri mimi.RoomURI) (notes []byte, err error) {
 	err = f.cfg.Store.View(ctx, func(tx store.ReadTx) error {
-		notes, err = tx.Meta(notesKey(uri))
+		notes, err = tx.Meta(record.NotesKey(uri))
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"hubbub/internal/record"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -140,7 +141,7 @@ func (f *Follower) freeze(ctx context.Context, r *replica, status int, code stri
 		if err := tx.Freeze(uri, code); err != nil {
 			return err
 		}
-		if err := tx.PutMeta("evidence/"+string(uri), evidence); err != nil {
+		if err := tx.PutMeta(record.EvidenceKey(uri), evidence); err != nil {
 			return err
 		}
 		return tx.Audit(f.cfg.Now(), string(r.state.Hub), "freeze", cause.Error())

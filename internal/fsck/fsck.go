@@ -58,7 +58,7 @@ type Report struct {
 
 // Run checks everything. An error is what kept it from looking, not what it found.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
-	c := &check{cfg: cfg, report: &Report{Findings: []Finding{}}}
+	c := &check{cfg: cfg, report: &Report{Findings: []Finding{}}, aside: map[mimi.RoomURI][]mimi.RoomURI{}}
 	if e, ok := cfg.Store.(interface {
 		Integrity(context.Context) ([]string, error)
 	}); ok {
@@ -75,6 +75,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		rooms, err := tx.Rooms()
 		for _, r := range rooms {
 			uris = append(uris, r.URI)
+			if r.Former != "" {
+				c.aside[r.Former] = append(c.aside[r.Former], r.URI)
+			}
 		}
 		return err
 	})
@@ -99,6 +102,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 type check struct {
 	cfg    Config
 	report *Report
+	aside  map[mimi.RoomURI][]mimi.RoomURI // copies set aside, by the name they had
 }
 
 func (c *check) found(f Finding)  { c.report.Findings = append(c.report.Findings, f) }

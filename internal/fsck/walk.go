@@ -28,6 +28,9 @@ type walk struct {
 	uri mimi.RoomURI
 	tx  store.ReadTx
 	rec *store.RoomRecord
+	// name is what the log itself calls the room: of a copy that was set aside,
+	// the name it had.
+	name mimi.RoomURI
 
 	stored *room.State // as stored; nil if it does not decode or there is no Env
 	marks  map[uint64][]mark
@@ -53,6 +56,9 @@ func (w *walk) run(ctx context.Context) error {
 	var err error
 	if w.rec, err = w.tx.Room(w.uri); err != nil {
 		return err
+	}
+	if w.name = w.rec.Former; w.name == "" {
+		w.name = w.uri
 	}
 	w.record()
 	w.state()
@@ -85,8 +91,8 @@ func (w *walk) record() {
 	if r.Hub != r.URI.Domain() {
 		w.wrong("room", 0, "its hub is %s, the URI says %s", r.Hub, r.URI.Domain())
 	}
-	if r.Start.Seq == 0 && r.Start != room.StartPos(r.URI) {
-		w.wrong("room", 0, "the log begins at %s, not at %s", r.Start, room.StartPos(r.URI))
+	if r.Start.Seq == 0 && r.Start != room.StartPos(w.name) {
+		w.wrong("room", 0, "the log begins at %s, not at %s", r.Start, room.StartPos(w.name))
 	}
 	if r.Start.Seq > r.Head.Seq {
 		w.wrong("room", 0, "the log begins at %s and ends at %s", r.Start, r.Head)
@@ -103,7 +109,7 @@ func (w *walk) state() {
 		w.wrong("state", 0, "%v", err)
 		return
 	}
-	if s.Room != w.uri || s.Hub != w.rec.Hub {
+	if s.Room != w.name || s.Hub != w.rec.Hub {
 		w.wrong("state", 0, "is of another room")
 	}
 	w.mark("state", s.Pos)
@@ -160,7 +166,7 @@ func (w *walk) checkpoint() error {
 	}
 	var c checkpoint.Checkpoint
 	if w.stored != nil {
-		c, err = checkpoint.Open(signed, w.uri, w.stored.Group().ExternalSenders())
+		c, err = checkpoint.Open(signed, w.name, w.stored.Group().ExternalSenders())
 	} else {
 		c, err = checkpoint.Claimed(signed)
 	}
@@ -398,7 +404,7 @@ func (w *walk) begin() error {
 	if w.rec.Start.Seq == w.rec.Head.Seq && w.rec.LastTimestamp != snap.LastTimestamp {
 		w.wrong("start", w.rec.Start.Seq, "the newest time is stored as %d, the state says %d", w.rec.LastTimestamp, snap.LastTimestamp)
 	}
-	if snap.Room != w.uri || snap.Pos != w.rec.Start {
+	if snap.Room != w.name || snap.Pos != w.rec.Start {
 		w.wrong("start", w.rec.Start.Seq, "the log begins at %s, the state kept from there is of %s at %s", w.rec.Start, snap.Room, snap.Pos)
 		return nil
 	}

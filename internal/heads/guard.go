@@ -125,9 +125,18 @@ func Compare(tx store.ReadTx, known map[mimi.RoomURI]room.Pos) ([]Loss, error) {
 	}
 	var losses []Loss
 	seen := map[mimi.RoomURI]bool{}
+	aside := map[mimi.RoomURI][]*store.RoomRecord{}
+	for i := range rooms {
+		if r := &rooms[i]; r.Former != "" {
+			aside[r.Former] = append(aside[r.Former], r)
+		}
+	}
 	for i := range rooms {
 		r := &rooms[i]
 		seen[r.URI] = true
+		if r.Former != "" {
+			continue // evidence: its name was never in the file
+		}
 		want, ok := known[r.URI]
 		if !ok {
 			continue
@@ -140,6 +149,13 @@ func Compare(tx store.ReadTx, known map[mimi.RoomURI]room.Pos) ([]Loss, error) {
 			return nil, err
 		}
 		if have != want {
+			kept, err := anyAt(tx, aside[r.URI], want)
+			if err != nil {
+				return nil, err
+			}
+			if kept {
+				continue // the file had not yet heard that the copy was replaced
+			}
 			losses = append(losses, Loss{Room: r.URI, Hub: r.Hub, Have: have, Want: want})
 		}
 	}
@@ -149,6 +165,17 @@ func Compare(tx store.ReadTx, known map[mimi.RoomURI]room.Pos) ([]Loss, error) {
 		}
 	}
 	return losses, nil
+}
+
+// anyAt says whether one of some logs holds a position.
+func anyAt(tx store.ReadTx, logs []*store.RoomRecord, want room.Pos) (bool, error) {
+	for _, r := range logs {
+		have, err := at(tx, r, want.Seq)
+		if err != nil || have == want {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // at is the position of a stored log at seq, or its head if it ends before.

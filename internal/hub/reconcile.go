@@ -51,7 +51,13 @@ func (h *Hub) reconcile(ctx context.Context, uri mimi.RoomURI, r *hosted) error 
 	for peer, heads := range h.ask(ctx, uri, r) {
 		if heads.err != nil {
 			if mismatch := (*room.MismatchError)(nil); errors.As(heads.err, &mismatch) || isMismatch(heads.err) {
-				return h.freeze(ctx, uri, r, peer, heads.err)
+				overruled, err := h.overruled(ctx, uri, peer)
+				if err != nil {
+					return err
+				}
+				if !overruled {
+					return h.freeze(ctx, uri, r, peer, heads.err)
+				}
 			}
 			h.cfg.Log.Info("hub: a follower does not say where it is", "peer", peer, "cause", heads.err)
 			continue
@@ -263,7 +269,7 @@ func (h *Hub) freeze(ctx context.Context, uri mimi.RoomURI, r *hosted, peer mimi
 		if err := tx.Freeze(uri, codeMismatch); err != nil {
 			return err
 		}
-		if err := tx.PutMeta("evidence/"+string(uri), evidence); err != nil {
+		if err := tx.PutMeta(record.EvidenceKey(uri), evidence); err != nil {
 			return err
 		}
 		return tx.Audit(h.cfg.Now(), string(peer), "freeze", cause.Error())

@@ -71,6 +71,9 @@ func (o *operations) queues(tx store.ReadTx, of func(mimi.Domain) *clientpb.Peer
 	}
 	heads := map[mimi.RoomURI]uint64{}
 	for _, r := range rooms {
+		if r.Former != "" {
+			continue
+		}
 		heads[r.URI] = r.Head.Seq
 		of(r.Hub).RoomsFollowed++
 	}

@@ -220,7 +220,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	p.api = api.New(api.Config{
 		Assets: p.assets.clients(),
 		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people, Moderation: p.moderator,
-		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
+		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Successions: &successions{p.follower, p.notifier}, Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})
 	p.apiTLS = k.api

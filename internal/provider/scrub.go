@@ -53,7 +53,7 @@ func (p *Provider) scrubOnce(ctx context.Context, pause func(context.Context) er
 	err := p.store.View(ctx, func(tx store.ReadTx) error {
 		rooms, err := tx.Rooms()
 		for _, r := range rooms {
-			if r.Frozen == "" {
+			if r.Frozen == "" && r.Former == "" {
 				uris = append(uris, r.URI)
 			}
 		}

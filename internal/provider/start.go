@@ -101,6 +101,9 @@ func (p *Provider) settle(ctx context.Context, rooms []store.RoomRecord, losses 
 	change := map[mimi.RoomURI]string{}
 	for i := range rooms {
 		r := &rooms[i]
+		if r.Former != "" {
+			continue // a copy that was set aside stays as it is
+		}
 		reason, bad := freeze[r.URI]
 		switch {
 		case bad && r.Frozen == "":

@@ -410,6 +410,8 @@ type Tx interface {
 
 	// PutMeta stores a small named value.
 	PutMeta(key string, value []byte) error
+	// DeleteMeta drops one; none is no error.
+	DeleteMeta(key string) error
 	// Audit appends a line to the audit log.
 	Audit(now time.Time, actor, action, detail string) error
 }

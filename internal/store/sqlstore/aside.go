@@ -40,6 +40,11 @@ func (t *tx) SetAside(uri, as mimi.RoomURI) error {
 	return nil
 }
 
+func (t *tx) DeleteMeta(key string) error {
+	_, err := t.write("DELETE FROM meta WHERE name = $1", key)
+	return err
+}
+
 // learn remembers what a committed transaction came to know.
 func (s *Store) learn(found map[mimi.RoomURI]int64) {
 	s.roomsMu.Lock()

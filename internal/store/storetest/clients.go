@@ -127,6 +127,8 @@ func testMeta(f *suite) {
 	}
 	f.update(func(tx store.Tx) error { return tx.PutMeta("key", nil) })
 	must(f, wantMeta(f.s, "key", ""))
+	f.update(func(tx store.Tx) error { return errors.Join(tx.DeleteMeta("key"), tx.DeleteMeta("none")) })
+	missing(f, func(tx store.ReadTx) ([]byte, error) { return tx.Meta("key") })
 }
 
 var keyPackageChecks = []check{
