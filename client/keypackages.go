@@ -114,7 +114,7 @@ func (c *Client) chores(ctx context.Context) error {
 		switch {
 		case r.phase == phaseCreating:
 			creating = append(creating, r)
-		case r.member() == nil && r.pending == nil && len(r.group.PendingProposals()) > 0:
+		case r.member() == nil && r.pending == nil && r.mayCommit():
 			due = append(due, r)
 		}
 	}

@@ -208,12 +208,24 @@ func (c *Client) commitLater(r *room) {
 		ctx, cancel := context.WithTimeout(c.ctx, 10*time.Minute)
 		defer cancel()
 		c.change(ctx, r.uri, func(r *room) (*mls.PendingCommit, error) {
-			if len(r.group.PendingProposals()) == 0 {
+			if !r.mayCommit() {
 				return nil, nil
 			}
 			return r.group.Commit(mls.CommitOptions{})
 		})
 	})
+}
+
+// mayCommit says whether proposals wait that this device may commit: there are some, and
+// none of them takes it out, as when its user leaves by another device.
+func (r *room) mayCommit() bool {
+	pending := r.group.PendingProposals()
+	for _, p := range pending {
+		if p.Proposal.Type == mls.ProposalTypeRemove && p.Proposal.Remove.Removed == r.group.OwnLeaf() {
+			return false
+		}
+	}
+	return len(pending) > 0
 }
 
 func (c *Client) lockFor(room mimi.RoomURI) chan struct{} {
