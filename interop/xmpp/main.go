@@ -177,6 +177,9 @@ func measure(ctx context.Context, o options, r *report, names *names, s setting)
 			continue
 		}
 		w, err := st.work(ctx, work, o)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", work, ctx.Err())
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w%s", work, err, st.logs())
 		}

@@ -193,17 +193,15 @@ func (sv *server) cpu() time.Duration {
 	return time.Duration(user+system) * tick
 }
 
-// tail is the end of what the server wrote to its log and its output.
+// tail is the end of what the server wrote to its log, or else to its output.
 func (sv *server) tail() string {
-	var b strings.Builder
 	for _, name := range []string{"server.log", "output.log"} {
 		text, _ := os.ReadFile(filepath.Join(sv.dir, name))
-		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		for _, l := range lines[max(0, len(lines)-8):] {
-			if l != "" {
-				fmt.Fprintf(&b, "\n  %s: %s", filepath.Base(sv.dir), l)
-			}
+		if text := strings.TrimSpace(string(text)); text != "" {
+			lines := strings.Split(text, "\n")
+			head := "\n  " + filepath.Base(sv.dir) + ": "
+			return head + strings.Join(lines[max(0, len(lines)-8):], head)
 		}
 	}
-	return b.String()
+	return ""
 }
