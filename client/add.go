@@ -20,6 +20,7 @@ type newcomer struct {
 	result   *AddResult
 	packages []*mls.KeyPackage
 	role     uint32 // in the room
+	present  bool   // it is in the room: its further devices are what is added
 }
 
 // AddUsers brings users with all their devices into a room with one commit, and
@@ -85,7 +86,11 @@ func (n *newcomer) claim(ctx context.Context, c *Client, uri mimi.RoomURI) {
 		n.result.Err = err
 		return
 	}
+	inside := n.inside(r.group.Public())
 	for _, m := range answer.Clients {
+		if inside[m.Client] {
+			continue
+		}
 		if m.Status == mimi.ClientKeyMaterialSuccess && c.checkKeyPackage(m, user) == nil {
 			n.packages = append(n.packages, m.KeyPackage)
 			n.result.Clients = append(n.result.Clients, m.Client)
@@ -93,7 +98,7 @@ func (n *newcomer) claim(ctx context.Context, c *Client, uri mimi.RoomURI) {
 			n.result.Missing = append(n.result.Missing, m.Client)
 		}
 	}
-	if len(n.packages) == 0 {
+	if len(n.packages) == 0 && !(n.present && len(answer.Clients) > 0) {
 		n.result.Err = keyMaterialError(user, answer.Status)
 	}
 }
@@ -101,13 +106,17 @@ func (n *newcomer) claim(ctx context.Context, c *Client, uri mimi.RoomURI) {
 // admit picks the role the user gets, if this one may add it at all.
 func (n *newcomer) admit(s *policy.State, self mimi.UserURI) {
 	user := n.result.User
+	if n.present {
+		n.result.Err = mayBring(s, self, user)
+		return
+	}
 	switch s.Participants.Role(user) {
 	case policy.Outside:
 	case policy.Banned:
 		n.result.Err = &Error{Reason: "banned", Message: "the user is banned from the room", Remedy: "lift the ban first"}
 		return
 	default:
-		n.result.Err = &Error{Reason: "exists", Message: "the user is in the room", Remedy: "further devices join by themselves"}
+		n.result.Err = &Error{Reason: "exists", Message: "the user is in the room", Remedy: "further devices join by themselves, or are brought in by their user's"}
 		return
 	}
 	role, ok := s.RoleFor(asUser(self), user)
@@ -201,10 +210,11 @@ func addition(r *room, self mimi.UserURI, newcomers []*newcomer) (*mls.PendingCo
 		return nil, err
 	}
 	able := slices.DeleteFunc(slices.Clone(newcomers), func(n *newcomer) bool {
-		if n.result.Err == nil {
-			n.admit(s, self) // the room may be another since the claim
+		if n.result.Err == nil { // the room may be another since the claim
+			n.admit(s, self)
+			n.without(n.inside(r.group.Public()))
 		}
-		return n.result.Err != nil
+		return n.result.Err != nil || len(n.packages) == 0
 	})
 	if len(able) == 0 {
 		return nil, nil
@@ -235,10 +245,15 @@ func addAll(r *room, able []*newcomer) (*mls.PendingCommit, error) {
 	update := &mimi.ParticipantListUpdate{}
 	var adds []mls.Proposal
 	for _, n := range able {
-		update.Added = append(update.Added, mimi.Participant{User: n.result.User, Role: n.role})
+		if !n.present {
+			update.Added = append(update.Added, mimi.Participant{User: n.result.User, Role: n.role})
+		}
 		for _, kp := range n.packages {
 			adds = append(adds, mls.Proposal{Type: mls.ProposalTypeAdd, Add: &mls.Add{KeyPackage: *kp}})
 		}
+	}
+	if len(update.Added) == 0 {
+		return r.group.Commit(mls.CommitOptions{Proposals: adds})
 	}
 	p, err := listUpdate(update)
 	if err != nil {

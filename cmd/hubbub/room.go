@@ -19,7 +19,7 @@ import (
 func (c *cli) roomCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "room", Short: "chats of a user, as the user's own provider holds them"}
 	cmd.AddCommand(c.roomListCmd(), c.roomShowCmd(), c.roomHistoryCmd(), c.roomCreateCmd(),
-		c.roomAddCmd(), c.roomRemoveCmd(), c.roomLinkCmd(), c.roomJoinCmd(), c.roomLeaveCmd(),
+		c.roomAddCmd(), c.roomAddDevicesCmd(), c.roomRemoveCmd(), c.roomLinkCmd(), c.roomJoinCmd(), c.roomLeaveCmd(),
 		c.roomBanCmd(), c.roomUnbanCmd(), c.roomKickCmd(), c.roomRoleCmd(), c.roomRenameCmd(), c.roomVerifyCmd(), c.roomResyncCmd(), c.roomThawCmd())
 	return cmd
 }
@@ -308,6 +308,39 @@ func (c *cli) roomAddCmd() *cobra.Command {
 				return err
 			}
 			return notAdded(added)
+		})
+}
+
+func (c *cli) roomAddDevicesCmd() *cobra.Command {
+	return c.roomVerb(&cobra.Command{Use: "add-devices [PERSON]", Args: cobra.MaximumNArgs(1),
+		Short: "bring your further devices into a chat, or those of somebody in it who has none there"},
+		func(ctx context.Context, cl *session, r client.RoomInfo, args []string) error {
+			users, err := handles(args)
+			if err != nil {
+				return err
+			}
+			added, err := cl.AddDevices(ctx, r.Room, append(users, cl.User())[0])
+			if err != nil {
+				return err
+			}
+			if c.wantJSON() {
+				err = term.JSON(c.out, map[string]any{"user": added.User, "added": append([]mimi.ClientURI{}, added.Clients...)})
+				if err != nil {
+					return err
+				}
+			} else {
+				for _, d := range added.Clients {
+					fmt.Fprintln(c.out, d.Device())
+				}
+			}
+			var errs []error
+			for _, d := range added.Missing {
+				errs = append(errs, fmt.Errorf("%s/%s could not be added", added.User.Name(), d.Device()))
+			}
+			if len(errs) > 0 {
+				return fail(exitFailed, "try again when it has been online", "%w", errors.Join(errs...))
+			}
+			return nil
 		})
 }
 

@@ -343,6 +343,9 @@ func TestTakePart(t *testing.T) {
 			t.Fatalf("links: %+v, %v", links, err)
 		}
 		ok("", with(alice, "room", "link", "revoke", links[0].ID)...)
+		ok("", "user", "enrol", "finn@c.localhost", "--device", "laptop")
+		refused(exitFailed, "finn/laptop could not be added", "room", "add-devices", "--room", "Board", "--as", "finn@c.localhost", "--device", "phone") // was never online
+		refused(exitDenied, "add their clients themselves", with(alice, "room", "add-devices", "finn@c.localhost")...)
 		refused(exitUsage, "0 join links", with(alice, "room", "link", "revoke", made.Link)...)
 	})
 
