@@ -138,7 +138,7 @@ func TestLinkRules(t *testing.T) {
 		w.denied(err, "role ordinary_user lacks canCreateJoinCode")
 		p, err := alice.Policy(strict)
 		w.ok(err)
-		if !slices.Contains(p.Words(), "links to join by are valid for 168h0m0s") {
+		if !slices.Contains(p.Words(), "links to join by are valid for 7 days") {
 			t.Errorf("in words: %q", p.Words())
 		}
 		moderated, _, err := alice.CreateRoom(w.ctx(), RoomOptions{Name: "moderated", Policy: "moderated"})

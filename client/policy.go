@@ -144,7 +144,13 @@ func value(n *uint32) uint32 {
 	return *n
 }
 
-func seconds(n uint32) string { return (time.Duration(n) * time.Second).String() }
+func seconds(n uint32) string {
+	const day = 24 * 60 * 60
+	if n >= 2*day && n%day == 0 {
+		return fmt.Sprintf("%d days", n/day)
+	}
+	return (time.Duration(n) * time.Second).String()
+}
 
 func optionality(o policy.Optionality) string {
 	switch o {

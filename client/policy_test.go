@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,8 @@ func TestPolicyInWords(t *testing.T) {
 	f := newFake(t)
 	alice := f.open(f.enrol("alice", "phone"), nil)
 	uri := f.room(alice)
-	if p, err := alice.Policy(uri); err != nil || p.Base == nil || p.Logging != nil || len(p.Words()) != 0 {
+	if p, err := alice.Policy(uri); err != nil || p.Base == nil || p.Logging != nil ||
+		!slices.Equal(p.Words(), []string{"links to join by are valid for 7 days, for several people"}) {
 		t.Errorf("default room: %+v, %v, %q", p, err, p.Words())
 	}
 	hour, most := uint32(3600), uint32(7)
