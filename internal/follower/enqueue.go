@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"slices"
 
 	"hubbub/internal/room"
@@ -41,6 +42,7 @@ func (f *Follower) Enqueue(ctx context.Context, s store.Submission) (store.Submi
 		}
 		if stored, err = tx.Enqueue(s); err == nil {
 			f.outbox.insert(stored)
+			runtime.Gosched() // it may leave before its row becomes durable: now
 		}
 		return err
 	})
@@ -95,6 +97,7 @@ func (f *Follower) EnqueueAll(ctx context.Context, list []store.Submission) ([]s
 		}
 		if stored, err = tx.EnqueueAll(list); err == nil {
 			f.outbox.insert(stored...)
+			runtime.Gosched()
 		}
 		return err
 	})

@@ -4,10 +4,10 @@
 //
 // Every position is written to a file of its own once the database has it and
 // before the write is answered or soon after: the file is handed to the system
-// at once and synced every SyncEvery, so that no post waits for a second sync.
-// What the file can miss is therefore bounded: nothing but the last moments
-// before a kill of the process, and SyncEvery plus one sync before a loss of
-// power. It is never ahead of the database, or it would cry wolf.
+// within WriteEvery and synced every SyncEvery, so that no post waits for a second
+// sync, nor costs a switch of threads for it. What the file can miss is therefore
+// bounded: WriteEvery before a kill of the process, and both with one sync before a
+// loss of power. It is never ahead of the database, or it would cry wolf.
 //
 // Guard records what a store commits; Compare finds what the database lacks.
 package heads
@@ -34,8 +34,11 @@ import (
 	"hubbub/mimi"
 )
 
-// SyncEvery is how long a position may be written but not synced.
-const SyncEvery = 250 * time.Millisecond
+// How long a position may be noted but not written, and written but not synced.
+const (
+	WriteEvery = 20 * time.Millisecond
+	SyncEvery  = 250 * time.Millisecond
+)
 
 const (
 	// firstLine says what the file is.
@@ -176,7 +179,8 @@ func (f *File) Forget(uri mimi.RoomURI) error {
 // be trusted any more, and so that the process has to end: after a failed sync
 // nobody can say what is on the disk.
 func (f *File) Run(ctx context.Context) error {
-	var due <-chan time.Time // when what is written must be synced
+	var gathered, due <-chan time.Time // when what is noted must be written, and what is written synced
+	bell := f.bell
 	for {
 		select {
 		case <-ctx.Done():
@@ -187,7 +191,11 @@ func (f *File) Run(ctx context.Context) error {
 				return err
 			}
 			continue
-		case <-f.bell:
+		case <-bell:
+			bell, gathered = nil, time.After(WriteEvery)
+			continue
+		case <-gathered:
+			bell, gathered = f.bell, nil
 		}
 		err := f.write()
 		if errors.Is(err, syscall.ENOSPC) {

@@ -59,8 +59,8 @@ func TestRemembers(t *testing.T) {
 	}
 }
 
-// What is noted reaches the system without waiting for the sync, and the disk
-// within the bound.
+// What is noted reaches the system without waiting for the sync, and the disk,
+// each within its bound.
 func TestBound(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "heads")
 	synctest.Test(t, func(t *testing.T) {
@@ -68,11 +68,14 @@ func TestBound(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- f.Run(ctx) }()
+		f.Note(chat, grown(6))
+		wait(WriteEvery / 2)
 		f.Note(chat, grown(7))
+		wait(WriteEvery / 2)
 		synctest.Wait()
 		known, _, err := Read(path)
 		if err != nil || known[chat] != grown(7) {
-			t.Errorf("not written at once: %v, %v", known, err)
+			t.Errorf("not written within the bound: %v, %v", known, err)
 		}
 		f.writing.Lock()
 		dirty := f.dirty

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"hubbub/internal/api"
@@ -186,7 +187,7 @@ func (p *Provider) wire(k keyring) error {
 	remote := &hubs{domain, h, p.remote}
 	p.follower = follower.New(follower.Config{
 		Domain: domain, Store: p.store, Env: env, Remote: remote, Batch: remote, Entries: p.remote,
-		Wake: p.notifier.Wake, WakeClient: p.notifier.WakeClient, Quota: p.cfg.Limits.ofOutbox(), Log: p.log.With("part", "follower"),
+		Wake: p.wakeFollowed, WakeClient: p.notifier.WakeClient, Quota: p.cfg.Limits.ofOutbox(), Log: p.log.With("part", "follower"),
 	})
 	p.wirePeople(verifier)
 	p.wireModeration(h)
@@ -256,6 +257,14 @@ func (p *Provider) reconcile(ctx context.Context) error {
 func (p *Provider) wakeHosted(uri mimi.RoomURI) {
 	p.notifier.Wake(uri)
 	p.fanout.Wake(uri)
+	runtime.Gosched() // they come first: whoever posted has waited, and others read
+}
+
+// wakeFollowed tells the streams of our own clients that a log of another provider
+// has grown here.
+func (p *Provider) wakeFollowed(uri mimi.RoomURI) {
+	p.notifier.Wake(uri)
+	runtime.Gosched() // they come first: the hub can wait for our answer
 }
 
 // alive hears of every request of a peer: what waits for that peer tries again.

@@ -45,7 +45,7 @@ func (p *Place) Enrol(ctx context.Context, user mimi.UserURI, device, code strin
 	}
 	var secret [32]byte
 	rand.Read(secret[:])
-	d := &Device{place: p, user: user, key: key, token: base64.RawURLEncoding.EncodeToString(secret[:]), http: p.calls(),
+	d := &Device{place: p, user: user, key: key, token: base64.RawURLEncoding.EncodeToString(secret[:]), http: p.plain(),
 		packages: map[string]*mls.KeyPackageSecret{}, groups: map[mimi.RoomURI]*mls.Group{}}
 	d.api = clientpb.NewClientServiceClient(d.http, p.base.String())
 	if d.uri, err = mimi.NewClient(user, device); err != nil {

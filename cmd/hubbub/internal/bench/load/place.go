@@ -98,8 +98,9 @@ func (p *Place) calls() *http.Client {
 		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second}}
 }
 
-// streams makes a client for sync streams, which begin as HTTP/1.1.
-func (p *Place) streams() *http.Client {
+// plain makes a connection for what has no use for HTTP/2: the calls of one device,
+// one at a time, and sync streams, which begin as HTTP/1.1.
+func (p *Place) plain() *http.Client {
 	conf := p.tls.Clone()
 	conf.NextProtos = []string{"http/1.1"}
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: conf, TLSHandshakeTimeout: 30 * time.Second}}

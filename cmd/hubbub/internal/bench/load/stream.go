@@ -45,6 +45,8 @@ type Stream struct {
 	cancel context.CancelCauseFunc
 	err    error         // valid once done is closed
 	due    chan struct{} // has a value if something is to be acknowledged
+	acking sync.Mutex    // held while acknowledgements leave
+	last   time.Time     // when the reader got its last message
 
 	mu      sync.Mutex
 	acks    map[string]uint64
@@ -53,7 +55,7 @@ type Stream struct {
 
 // Connect opens a sync stream; ctx bounds only that.
 func (d *Device) Connect(ctx context.Context, h Handler) (*Stream, error) {
-	hc := d.place.streams()
+	hc := d.place.plain()
 	dctx, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	conn, _, err := websocket.Dial(dctx, d.place.base.JoinPath(clientpb.SyncPath).String(), &websocket.DialOptions{
@@ -114,8 +116,12 @@ func (s *Stream) run(ctx context.Context) {
 	close(s.done)
 }
 
-// read hands over what comes. Acknowledging waits for nothing but the end of the
-// acknowledgement before, so that under load one stands for many frames.
+// ackApart is how close to each other frames come under load. Then acknowledging
+// is left to a goroutine that waits for nothing but the end of the acknowledgement
+// before, so that one stands for many frames.
+const ackApart = 500 * time.Microsecond
+
+// read hands over what comes.
 func (s *Stream) read(ctx context.Context) error {
 	for {
 		_, data, err := s.conn.Read(ctx)
@@ -133,10 +139,19 @@ func (s *Stream) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		select {
-		case s.due <- struct{}{}:
-		default:
+		if at.Sub(s.last) > ackApart && s.acking.TryLock() {
+			err := s.sendAcks(ctx)
+			s.acking.Unlock()
+			if err != nil {
+				return err
+			}
+		} else {
+			select {
+			case s.due <- struct{}{}:
+			default:
+			}
 		}
+		s.last = at
 	}
 }
 
@@ -165,7 +180,10 @@ func (s *Stream) acknowledge(ctx context.Context) error {
 			return ctx.Err()
 		case <-s.due:
 		}
-		if err := s.sendAcks(ctx); err != nil {
+		s.acking.Lock()
+		err := s.sendAcks(ctx)
+		s.acking.Unlock()
+		if err != nil {
 			return err
 		}
 	}
