@@ -112,6 +112,9 @@ type Attachment struct {
 	Description string
 	ContentType string
 	Bytes       uint64 // as the sender says, of the sealed octets; 0: unknown
+	// Inline says that the text refers to it: a display that shows it there need not
+	// list it.
+	Inline bool
 	// Part is the whole of it: where it lies and how to open it.
 	Part *content.ExternalPart
 }

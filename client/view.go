@@ -132,6 +132,11 @@ func (m *Message) body(p content.Part) {
 	m.Text = strings.Join(lines, "\n")
 	whole := &content.Message{Body: p}
 	m.Mentions = whole.Mentions()
+	for _, p := range whole.Referenced() {
+		for i := range m.Attachments {
+			m.Attachments[i].Inline = m.Attachments[i].Inline || content.Part(m.Attachments[i].Part) == p
+		}
+	}
 	for _, l := range whole.Links() {
 		if l.Deceives() {
 			m.Warnings = append(m.Warnings, fmt.Sprintf("a link reads %q and leads to %q", l.Text, l.Target))
@@ -152,7 +157,7 @@ func (m *Message) parts(p content.Part, lines *[]string) {
 		*lines = append(*lines, text)
 		m.Markdown = m.Markdown || strings.HasPrefix(strings.ToLower(p.ContentType), "text/markdown")
 	case *content.ExternalPart:
-		m.Attachments = append(m.Attachments, Attachment{p.Filename, p.Description, p.ContentType, p.Size, p})
+		m.Attachments = append(m.Attachments, Attachment{Name: p.Filename, Description: p.Description, ContentType: p.ContentType, Bytes: p.Size, Part: p})
 	case *content.MultiPart:
 		m.multi(p, lines)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hubbub/mimi"
+	"hubbub/mls"
 )
 
 func TestReactionIsOneCharacter(t *testing.T) {
@@ -214,4 +215,41 @@ func TestDeriveSalt(t *testing.T) {
 	if got := DeriveSalt([]byte("secret"), []byte("nonce")); got != Salt(mac.Sum(nil)[:16]) {
 		t.Errorf("salt %x", got)
 	}
+}
+
+// Parts that the text refers to need not be shown again (CNT-53).
+func TestReferenced(t *testing.T) {
+	text := &SinglePart{Disposition: Render, ContentType: GFMMarkdown,
+		Content: []byte("![one](cid:2@local.invalid) [again](cid:2@local.invalid) [none](cid:9@local.invalid) [all](cid:0@local.invalid) `[code](cid:3@local.invalid)`")}
+	one := &SinglePart{Disposition: Inline, ContentType: "image/png", Content: []byte("x")}
+	other := &SinglePart{Disposition: Inline, ContentType: "image/png", Content: []byte("y")}
+	m := &Message{Body: &MultiPart{Semantics: ProcessAll, Parts: []Part{text, one, other}}}
+	if got := m.Referenced(); len(got) != 1 || got[0] != Part(one) {
+		t.Errorf("%v", got)
+	}
+}
+
+// What a leaf advertises is what is read (CNT-60, EXT-19).
+func TestReceivable(t *testing.T) {
+	list := Receivable()
+	for _, want := range []string{MediaType, PlainText, GFMMarkdown} {
+		if !slices.ContainsFunc(list, func(m mls.MediaType) bool { return mediaText(m) == want }) {
+			t.Errorf("%s is not advertised", want)
+		}
+	}
+	for _, m := range list {
+		switch {
+		case m.Type == MediaType, m.Type == StatusMediaType:
+		case !readable(mediaText(m)):
+			t.Errorf("%s is advertised and not read", mediaText(m))
+		}
+	}
+}
+
+func mediaText(m mls.MediaType) string {
+	s := m.Type
+	for _, p := range m.Parameters {
+		s += ";" + p.Name + "=" + p.Value
+	}
+	return s
 }

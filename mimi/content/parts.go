@@ -1,6 +1,7 @@
 package content
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -43,6 +44,18 @@ func (m *Message) ByContentID(link string) (Part, bool) {
 		return p, true
 	}
 	return nil, false
+}
+
+// Referenced gives the parts that the Markdown of the message refers to, such as pictures
+// between its lines: whoever shows them there need not show them again (CNT-53).
+func (m *Message) Referenced() []Part {
+	var out []Part
+	for _, l := range m.Links() {
+		if p, ok := m.ByContentID(l.Target); ok && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // Attachments gives every part that is stored elsewhere, in order.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hubbub/mimi"
+	"hubbub/mimi/content"
 	"hubbub/mls"
 	"hubbub/mls/wire"
 )
@@ -73,7 +74,8 @@ func RequiredComponents() []mls.ComponentID {
 
 // LeafExtension is the leaf extension by which a client says which components it
 // understands: [RequiredComponents], without which package mls keeps the client out of
-// such a room, all the others of this package, and franking tags (EXT-13).
+// such a room, all the others of this package, and franking tags (EXT-13). It also lists
+// the media types that package content reads (EXT-19).
 func LeafExtension() mls.Extension {
 	x := mls.SupportedComponents(append(RequiredComponents(), mimi.ComponentFrankingAgent,
 		mimi.ComponentOperationalPolicy, mimi.ComponentStatusNotification, mimi.ComponentJoinLinkPolicy, mimi.ComponentJoinLinks,
@@ -84,6 +86,9 @@ func LeafExtension() mls.Extension {
 		return x
 	}
 	d.Set(mls.ComponentSafeAAD, frankedAAD)
+	if types, err := wire.Marshal(content.Receivable()); err == nil {
+		d.Set(mls.ComponentContentMediaTypes, types)
+	}
 	if b, err := wire.Marshal(d); err == nil {
 		x.Data = b
 	}

@@ -6,6 +6,7 @@ import (
 
 	"hubbub/mimi"
 	"hubbub/mls"
+	"hubbub/mls/wire"
 )
 
 const (
@@ -260,5 +261,28 @@ func TestParent(t *testing.T) {
 	checkDenied(t, CheckParent(child, parent), "another hub")
 	if set := child.ParticipantSet(); len(set) != 2 || set[0] != alice {
 		t.Errorf("set %v", set)
+	}
+}
+
+// Our leaves say which media types they can receive, among them what every room may
+// demand (EXT-19), so that a room that demands it takes them in.
+func TestLeafListsMediaTypes(t *testing.T) {
+	d, err := mls.Extensions{LeafExtension()}.Dictionary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _ := d.Get(mls.ComponentContentMediaTypes)
+	var list mls.MediaTypeList
+	if err := wire.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"application/mimi-content", "text/plain", "text/markdown"}
+	for _, m := range list {
+		if len(want) > 0 && m.Type == want[0] {
+			want = want[1:]
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not advertised: %v", want)
 	}
 }
