@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -49,8 +51,14 @@ func (s *stage) ok(err error) {
 
 func (s *stage) file(name string) string { return filepath.Join(s.dir, name) }
 
+// free is an address nobody listens at. On Linux it is one of its own, so that no other
+// process gets its port before it is used.
 func (s *stage) free() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	own := fmt.Sprintf("127.%d.%d.%d:0", 1+rand.N(254), rand.N(256), 1+rand.N(254))
+	ln, err := net.Listen("tcp", own)
+	if err != nil {
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	s.ok(err)
 	defer ln.Close()
 	return ln.Addr().String()

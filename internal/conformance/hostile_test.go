@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,10 @@ func inBody(e mimi.Endpoint, body []byte) string {
 		if a, err := mimi.ParseGroupInfoResponse(body); err == nil {
 			return []string{"", "success", "notAuthorized", "noSuchRoom"}[a.Status]
 		}
+	case mimi.EndpointIdentifierQuery:
+		if a, err := mimi.ParseIdentifierResponse(body); err == nil {
+			return []string{"success", "notFound", "ambiguous", "forbidden", "unsupportedField"}[a.Code]
+		}
 	case mimi.EndpointKeyMaterial:
 		if a, err := mimi.ParseKeyMaterialResponse(body); err == nil {
 			return []string{"success", "partialSuccess", "incompatibleProtocol", "noCompatibleMaterial", "userUnknown", "noConsent", "noConsentForThisRoom", "userDeleted"}[a.Status]
@@ -129,7 +134,7 @@ func TestHostileInput(t *testing.T) {
 			}
 			code := reply.Code
 			if reply.Status == 200 {
-				for _, e := range core {
+				for _, e := range append(slices.Clone(core), mimi.EndpointIdentifierQuery) {
 					if code = inBody(e, reply.Body); strings.Contains(" "+r.code+" ", " "+code+" ") {
 						break
 					}
@@ -191,8 +196,8 @@ func everyHostileLine(t *testing.T, seen map[string]bool) {
 // none, with the reason.
 var hostileElsewhere = []struct{ ids, test, why string }{
 	{"H01 H02 H07", "internal/federation/hostile_test.go:TestTLSRefusals", ""},
-	{"H11", "", "net/http refuses it (MaxHeaderBytes) before anything of ours runs"},
-	{"H08 H09 H10", "", "net/http and crypto/tls answer for it; no test of ours"},
+	{"H08 H11", "internal/conformance/hostile_http2_test.go:TestHostileHTTP2", ""},
+	{"H09 H10", "internal/conformance/hostile_http2_test.go:TestHostileHandshakes", ""},
 	{"H15", "internal/fakepeer/follower_test.go:TestLyingFollower", ""},
 	{"H24", "internal/federation/federation_test.go:TestAliveAndAllowed", ""},
 	{"H30 H31", "internal/provider/peers_test.go:TestPeerClaims", ""},
@@ -202,7 +207,6 @@ var hostileElsewhere = []struct{ ids, test, why string }{
 	{"H39 H42 H43 H44 H45", "mls/hostile_test.go:TestHostileHandshakes", ""},
 	{"H40 H55", "internal/room/story_test.go:TestTranscripts", ""},
 	{"H47", "mls/tree_test.go:TestHostileTrees", ""},
-	{"H49", "", "partial GroupInfo is not rebuilt yet: refused with what it is"},
 	{"H52", "internal/room/limits_test.go:TestPendingProposals", ""},
 	{"H54", "internal/room/limits_test.go:TestUsersOfARoom", ""},
 	{"H62", "internal/hub/frank_test.go:TestNoFrank", ""},
@@ -211,10 +215,6 @@ var hostileElsewhere = []struct{ ids, test, why string }{
 	{"H66 H67 H68 H69 H70 H71 H72 H73", "internal/fakepeer/hub_test.go:TestLyingHub", ""},
 	{"H74", "internal/provider/people_test.go:TestConsentBetweenProviders", ""},
 	{"H77", "internal/hub/hub_test.go:TestGroupInfo", ""},
-	{"H78 H79", "internal/consent/consent_test.go:TestPeersRefused", ""},
-	{"H80", "internal/profile/profile_test.go:TestRefusals", ""},
-	{"H81", "internal/provider/moderation_test.go:TestReportBetweenProviders", ""},
-	{"H82 H83 H84", "internal/asset/fetch_test.go:", ""},
 	{"H85", "internal/federation/client_test.go:TestRubbishDirectory", ""},
 	{"H86", "internal/api/calls_test.go:TestWithoutAValidToken", ""},
 	{"H87", "", "there are no passwords"},
@@ -265,7 +265,9 @@ func (s *session) hostileRows() (rows []row) {
 	}
 	rows = append(rows, s.hostileClaims()...)
 	rows = append(rows, s.hostileUpdates()...)
-	return append(rows, s.hostileMessages()...)
+	rows = append(rows, s.hostileMessages()...)
+	rows = append(rows, s.hostilePeople()...)
+	return append(rows, s.hostileReports()...)
 }
 
 func (s *session) hostileEnvelopes() []row {
@@ -368,6 +370,15 @@ func (s *session) hostileUpdates() []row {
 		update("H48", "a tree to be fetched", 200, "notAllowed", of(func(b *mimi.HandshakeBundle) {
 			b.RatchetTree = mimi.RatchetTreeOption{Representation: mimi.TreeHTTPSURI, URL: "https://a.localhost/tree"}
 		})),
+		update("H49", "a partial GroupInfo with another signature", 200, "notAllowed", of(func(b *mimi.HandshakeBundle) {
+			full := b.GroupInfo.Full
+			b.GroupInfo = mimi.GroupInfoOption{Partial: &mimi.PartialGroupInfo{Extensions: full.Extensions, Signature: make([]byte, len(full.Signature))}}
+		})),
+		update("H49", "a partial GroupInfo with another extension", 200, "notAllowed", of(func(b *mimi.HandshakeBundle) {
+			full := b.GroupInfo.Full
+			b.GroupInfo = mimi.GroupInfoOption{Partial: &mimi.PartialGroupInfo{
+				Extensions: full.Extensions.Set(0xf7f7, []byte("x")), Signature: full.Signature}}
+		})),
 		update("H50", "no Welcome", 200, "notAllowed", g.changed(add, func(b *mimi.HandshakeBundle) { b.Welcome = nil })),
 		update("H51", "a commit among proposals", 400, "", g.changed(proposal, func(b *mimi.HandshakeBundle) {
 			other, err := mimi.ParseHandshakeBundle(bytes.Clone(commit))
@@ -416,4 +427,83 @@ func (s *session) hostileMessages() []row {
 		submit("H60", "a user who is not in the room", 200, "notAllowed", func(r *request, _ *private) { r.Sender = s.client("nobody", "x").User }),
 		submit("H63", "100 KiB of ciphertext", 200, "notAllowed", func(_ *request, m *private) { m.Ciphertext = make([]byte, 100<<10) }),
 	}
+}
+
+// hostilePeople are the endpoints that are about users.
+func (s *session) hostilePeople() []row {
+	domain := string(s.target)
+	consent := func(id, what string, e mimi.Endpoint, status int, entry *mimi.ConsentEntry) row {
+		return row{id, what, s.to(e, domain, marshal(entry)), status, ""}
+	}
+	foreign := mimi.UserURI("mimi://c.localhost/u/x")
+	asks := func(from, to mimi.UserURI) *mimi.ConsentEntry {
+		return &mimi.ConsentEntry{Operation: mimi.ConsentRequest, Requester: from, Target: to}
+	}
+	grants := func(from, to mimi.UserURI, packages ...mls.KeyPackage) *mimi.ConsentEntry {
+		return &mimi.ConsentEntry{Operation: mimi.ConsentGrant, Requester: to, Target: from, KeyPackages: packages}
+	}
+	cancel := asks(s.userOf("h"), s.cfg.User)
+	cancel.Operation = mimi.ConsentCancel
+	own := s.client("h", "phone")
+	other := *s.client("h-other", "phone").KeyPackage()
+	query := func(what string, status int, code string, elements ...mimi.QueryElement) row {
+		return row{"H80", what, s.to(mimi.EndpointIdentifierQuery, domain, marshal(&mimi.IdentifierRequest{Elements: elements})), status, code}
+	}
+	many := make([]mimi.QueryElement, 256)
+	for i := range many {
+		many[i] = element(mimi.SearchNick, "", "x")
+	}
+	tooMany := append([]byte{0x40 | byte(1000>>8), byte(1000 & 0xff)}, bytes.Repeat([]byte{2, 2, 'x', 'y'}, 250)...)
+	return []row{
+		consent("H78", "a request of another provider's user", mimi.EndpointRequestConsent, 403, asks(foreign, s.cfg.User)),
+		consent("H78", "a request to another provider's user", mimi.EndpointRequestConsent, 403, asks(s.userOf("h"), foreign)),
+		consent("H78", "a decision of another provider's user", mimi.EndpointUpdateConsent, 403, grants(foreign, s.cfg.User)),
+		consent("H78", "a decision about another provider's user", mimi.EndpointUpdateConsent, 403, grants(s.userOf("h"), foreign)),
+		consent("H78", "nothing taken back", mimi.EndpointRequestConsent, 201, cancel),
+		consent("H79", "a grant with another's KeyPackage", mimi.EndpointUpdateConsent, 400, grants(own.User, s.cfg.User, other)),
+		consent("H79", "a grant with 10,000 KeyPackages", mimi.EndpointUpdateConsent, 413, grants(own.User, s.cfg.User, slices.Repeat([]mls.KeyPackage{*own.KeyPackage()}, 10_000)...)),
+		{"H80", "no elements", s.to(mimi.EndpointIdentifierQuery, domain, []byte{0, 0}), 400, mimi.CodeMalformed},
+		{"H80", "a value that is not UTF-8", s.to(mimi.EndpointIdentifierQuery, domain, []byte{4, 2, 2, 0xff, 0xfe, 0}), 400, mimi.CodeMalformed},
+		{"H80", "a thousand octets of elements, cut", s.to(mimi.EndpointIdentifierQuery, domain, tooMany), 400, mimi.CodeMalformed},
+		query("256 elements", 200, "forbidden", many...),
+		query("a percent sign", 200, "ambiguous", element(mimi.SearchPartialName, "", "%")),
+		query("an underscore", 200, "ambiguous", element(mimi.SearchWholeProfile, "", "_")),
+		query("three percent signs", 200, "notFound", element(mimi.SearchPartialName, "", "%%%")),
+		query("one letter", 200, "ambiguous", element(mimi.SearchPartialName, "", "a")),
+		query("a field that nobody knows", 200, "unsupportedField", element(mimi.SearchOIDCClaim, "shoe_size", "42")),
+	}
+}
+
+// hostileReports are reports of abuse and requests for files.
+func (s *session) hostileReports() (rows []row) {
+	g := s.guest
+	accused := g.accused()
+	report := func(what string, status int, uri mimi.RoomURI, r *mimi.AbuseReport) {
+		rows = append(rows, row{"H81", what, s.to(mimi.EndpointReportAbuse, string(uri), marshal(r)), status, ""})
+	}
+	report("by another provider's user", 403, g.uri, &mimi.AbuseReport{Reporter: "mimi://c.localhost/u/x", Abuser: accused})
+	report("by a user who is not in the room", 403, g.uri, &mimi.AbuseReport{Reporter: s.userOf("h"), Abuser: accused})
+	report("about another provider's room", 404, "mimi://c.localhost/r/x", &mimi.AbuseReport{Abuser: accused})
+	report("about a room that is not there", 404, "mimi://a.localhost/r/none", &mimi.AbuseReport{Abuser: accused})
+	report("with 1000 messages", 400, g.uri, &mimi.AbuseReport{Reporter: g.client.User, Abuser: accused, Messages: slices.Repeat([]mimi.AbusiveMessage{{
+		Content: []byte("x"), Frank: mimi.Frank{Suite: 1, Signature: make([]byte, 64)}}}, 1000)})
+	report("with a note of 5000 octets", 400, g.uri, &mimi.AbuseReport{Reporter: g.client.User, Abuser: accused, Note: strings.Repeat("x", 5000)})
+	file := func(id, address string, status int) {
+		rows = append(rows, row{id, address, func(ctx context.Context) (*fakepeer.Reply, error) { return s.proxied(ctx, address) }, status, ""})
+	}
+	for _, address := range []string{"http://b.localhost/x", "file:///etc/passwd", "https://user@b.localhost/x", "https://b.localhost:8443/x",
+		"https://elsewhere.example/x", "https://b.localhost./x", "https://B.localhost/x"} {
+		file("H82", address, 403)
+	}
+	for _, address := range []string{"https://127.0.0.1/x", "https://169.254.169.254/x", "https://[::ffff:10.0.0.1]/x", "https://[2002:a00:1::]/x",
+		"https://[fe80::1%25eth0]/x", "https://2130706433/x", "https://localhost/x"} {
+		file("H83", address, 403)
+	}
+	away, _ := s.offerFile("h83", fakepeer.Redirect(http.StatusFound, "https://127.0.0.1/x"))
+	file("H83", away, 403)
+	short, _ := s.offerFile("h84", fakepeer.Answer(http.StatusOK, map[string]string{"Content-Length": "1000"}, []byte("short")))
+	file("H84", short, 502)
+	endless, _ := s.offerFile("h84-long", fakepeer.Answer(http.StatusOK, map[string]string{"Content-Length": fmt.Sprint(int64(10) << 30)}, []byte("x")))
+	file("H84", endless, 502)
+	return rows
 }

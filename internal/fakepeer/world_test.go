@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -114,9 +115,14 @@ func (w *world) load(domain mimi.Domain, cfg provider.Config) provider.Config {
 	return cfg
 }
 
+// freeAddr is an address nobody listens at. On Linux it is one of its own, so that no
+// other process gets its port before it is used.
 func (w *world) freeAddr() string {
 	w.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.N(254), rand.N(256), 1+rand.N(254)))
+	if err != nil {
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	w.ok(err)
 	defer ln.Close()
 	return ln.Addr().String()
