@@ -183,11 +183,13 @@ func (f *Follower) Part(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI,
 	if peer != uri.Domain() || peer == f.cfg.Domain {
 		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
 	}
-	part, err := catchup.Open(ctx, f.cfg.Store, uri, from, 0)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+	if _, err := f.place(ctx, uri); err != nil { // of one we have only the places that we count ourselves
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrNoSource) {
+			err = mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
+		}
+		return nil, err
 	}
-	return part, err
+	return catchup.Open(ctx, f.cfg.Store, uri, from, 0)
 }
 
 // place is where the replica of a room stands.
@@ -197,7 +199,10 @@ func (f *Follower) place(ctx context.Context, uri mimi.RoomURI) (room.Pos, error
 		return room.Pos{}, err
 	}
 	defer r.mu.Unlock()
-	if r.state == nil {
+	switch {
+	case r.own(uri):
+		return room.Pos{}, ErrNoSource
+	case r.state == nil:
 		return room.Pos{}, store.ErrNotFound
 	}
 	return r.state.Pos, nil
@@ -300,7 +305,7 @@ func passing(err error) bool {
 	if errors.As(err, &p) {
 		return p.Retryable() && p.Status != http.StatusNotImplemented
 	}
-	return !errors.Is(err, store.ErrNotFound) && !errors.Is(err, ErrHubBehind)
+	return !errors.Is(err, store.ErrNotFound) && !errors.Is(err, ErrHubBehind) && !errors.Is(err, ErrNoSource)
 }
 
 // recheck is how often a hub that did not answer is asked again for what we lack.

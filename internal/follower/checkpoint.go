@@ -28,7 +28,7 @@ func (f *Follower) Checkpoint(ctx context.Context, peer mimi.Domain, uri mimi.Ro
 		return err
 	}
 	defer r.mu.Unlock()
-	if r.state == nil {
+	if r.state == nil || r.own(uri) {
 		return nil // no copy to compare with
 	}
 	c, err := checkpoint.Open(signed, uri, r.state.Group().ExternalSenders())
@@ -115,6 +115,9 @@ func (f *Follower) Report(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 	}
 	defer r.mu.Unlock()
 	if r.state == nil || peer != f.cfg.Domain && peer != uri.Domain() && !r.state.Participates(peer) {
+		return nil, none
+	}
+	if r.own(uri) && peer != f.cfg.Domain { // our places are nobody else's
 		return nil, none
 	}
 	_, newest, err := f.held(ctx, r, r.state.Pos.Seq)

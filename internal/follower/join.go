@@ -77,6 +77,9 @@ func (n *notification) fetch(ctx context.Context) (*room.Snapshot, error) {
 		}
 	}
 	b, err := n.f.cfg.Remote.Snapshot(ctx, n.uri.Domain(), n.uri, seq)
+	if notOffered(err) {
+		return nil, errPlain
+	}
 	if err != nil {
 		n.f.cfg.Log.Warn("follower: cannot fetch the snapshot of a new room", "hub", n.uri.Domain(), "cause", err)
 		p := mimi.NewProblem(http.StatusServiceUnavailable, "snapshot-missing", "the snapshot of the room could not be fetched")
@@ -97,11 +100,17 @@ func (n *notification) fetch(ctx context.Context) (*room.Snapshot, error) {
 // began.
 func (n *notification) fetchAnew(ctx context.Context) (*room.Snapshot, error) {
 	none := mimi.NewProblem(http.StatusNotFound, mimi.CodeNoSuchRoom, "no such room")
-	if n.f.cfg.Entries == nil { // what lies between it and these entries cannot be had
-		return nil, none
-	}
 	s, err := n.f.startOf(ctx, n.uri)
 	switch {
+	case notOffered(err):
+		joiner, err := n.f.joiner(ctx, n.uri, n.list[0])
+		if err != nil {
+			return nil, err
+		}
+		if joiner != nil {
+			return nil, errPlain
+		}
+	case n.f.cfg.Entries == nil: // what lies between it and these entries cannot be had
 	case err == nil:
 		return s, nil
 	case passing(err):

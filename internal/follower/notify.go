@@ -42,10 +42,12 @@ func (f *Follower) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 	if n.replica, err = f.lock(ctx, uri); err != nil {
 		return err
 	}
-	if n.replica.state == nil {
+	plain := false
+	if n.replica.state == nil && n.replica.waiting == nil {
 		// No lock is held while the hub is asked for the snapshot.
 		n.replica.mu.Unlock()
-		if n.snapshot, err = n.fetch(ctx); err != nil {
+		n.snapshot, err = n.fetch(ctx)
+		if plain = errors.Is(err, errPlain); err != nil && !plain {
 			return err
 		}
 		if n.replica, err = f.lock(ctx, uri); err != nil {
@@ -53,6 +55,9 @@ func (f *Follower) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 		}
 	}
 	defer n.replica.mu.Unlock()
+	if plain && n.replica.state == nil || n.replica.own(uri) {
+		return n.applyOwn(ctx)
+	}
 	return n.apply(ctx)
 }
 
@@ -181,7 +186,7 @@ func (n *notification) stored(ctx context.Context, after, upTo uint64) (map[uint
 // freshByMessage is fresh for a hub that does not speak of positions: what we
 // hold is known by its MLSMessage, and order of arrival is the order.
 func (n *notification) freshByMessage(ctx context.Context) ([]*room.Announcement, error) {
-	if n.replica.state == nil {
+	if n.replica.state == nil && n.replica.waiting == nil {
 		return n.list, nil
 	}
 	var fresh []*room.Announcement

@@ -106,6 +106,7 @@ func (o *outbox) run(ctx context.Context) error {
 		o.launch(s)
 	}
 	o.mu.Unlock()
+	o.background(o.f.judgeWaiting)
 	o.background(o.f.keepReconciled)
 
 	<-ctx.Done()

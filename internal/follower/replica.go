@@ -18,6 +18,8 @@ type replica struct {
 	mu    sync.Mutex // held while a notification is judged and stored
 	state *room.State
 	start room.Pos // where our log of it begins
+	// waiting is the room's row if it cannot be judged: there is no state then.
+	waiting *store.RoomRecord
 
 	seen atomic.Pointer[room.State] // state as it was last, for who must not wait
 }
@@ -26,6 +28,12 @@ type replica struct {
 func (r *replica) set(s *room.State) {
 	r.state = s
 	r.seen.Store(s)
+}
+
+// drop has the room loaded again by who needs it next. r.mu is held.
+func (r *replica) drop() {
+	r.waiting = nil
+	r.set(nil)
 }
 
 // MayPost says whether a client is known, without asking the store or waiting for
@@ -42,7 +50,7 @@ func (f *Follower) MayPost(uri mimi.RoomURI, client mimi.ClientURI) bool {
 }
 
 // lock returns a room with its mutex held and its state loaded; state stays
-// nil if we do not have the room.
+// nil if we do not have the room, and if it cannot be judged: waiting says so.
 func (f *Follower) lock(ctx context.Context, uri mimi.RoomURI) (*replica, error) {
 	f.mu.Lock()
 	r := f.rooms[uri]
@@ -107,12 +115,16 @@ func (f *Follower) load(ctx context.Context, uri mimi.RoomURI, r *replica) error
 	if err != nil {
 		return err
 	}
+	r.start, r.waiting = rec.Start, nil
+	if len(rec.State) == 0 && rec.Hub != f.cfg.Domain {
+		r.waiting = rec
+		return nil
+	}
 	state, err := room.Decode(f.cfg.Env, rec.State)
 	if err != nil {
 		return err
 	}
 	state = state.At(rec.Head, rec.LastTimestamp, rec.Frozen)
-	r.start = rec.Start
 	r.set(&state)
 	return nil
 }

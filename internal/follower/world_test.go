@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ type world struct {
 	providers map[mimi.Domain]*provider
 	order     []mimi.Domain
 	bare      bool // no catching up
+	plain     bool // hubs offer nothing but what MIMI has
 
 	mu     sync.Mutex
 	rand   *mrand.Rand
@@ -165,7 +167,16 @@ func (p *provider) Notify(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 	if mute {
 		return errNetwork
 	}
-	return p.call(peer, func(to *services) error { return to.follower.Notify(ctx, p.domain, uri, &pos, body) })
+	at := &pos
+	if p.plain {
+		at = nil
+	}
+	return p.call(peer, func(to *services) error { return to.follower.Notify(ctx, p.domain, uri, at, body) })
+}
+
+// notOffered is what an endpoint gives that the hub's directory does not name.
+func notOffered() error {
+	return mimi.NewProblem(http.StatusNotImplemented, "no-endpoint", "not offered")
 }
 
 // hush has hubs announce nothing, or everything again.
@@ -192,6 +203,9 @@ func (p *provider) Update(ctx context.Context, peer mimi.Domain, uri mimi.RoomUR
 }
 
 func (p *provider) SubmitBatch(ctx context.Context, peer mimi.Domain, body []byte) (answer []byte, err error) {
+	if p.plain {
+		return nil, notOffered()
+	}
 	err = p.call(peer, func(to *services) (err error) {
 		answer, err = to.hub.SubmitBatch(ctx, p.domain, body)
 		return err
@@ -203,6 +217,9 @@ func (p *provider) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.Room
 	if p.snapshot != nil {
 		return p.snapshot, nil
 	}
+	if p.plain {
+		return nil, notOffered()
+	}
 	err = p.call(peer, func(to *services) (err error) {
 		answer, err = to.hub.Snapshot(ctx, p.domain, uri, seq)
 		return err
@@ -211,6 +228,9 @@ func (p *provider) Snapshot(ctx context.Context, peer mimi.Domain, uri mimi.Room
 }
 
 func (p *provider) CatchUp(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI, from room.Pos) (head room.Pos, body io.ReadCloser, err error) {
+	if p.plain {
+		return head, nil, notOffered()
+	}
 	err = p.call(peer, func(to *services) error {
 		open := to.follower.Part
 		if uri.Domain() == peer {
@@ -482,6 +502,13 @@ func (p *provider) projections() string {
 // joinExternal fetches the GroupInfo through the hub and submits an external
 // commit through the outbox.
 func (d *device) joinExternal() {
+	d.home.Helper()
+	content := d.groupInfo()
+	d.write(store.SubmitUpdate, d.JoinExternal(&content.GroupInfo, content.RatchetTree.Tree))
+}
+
+// groupInfo fetches what joining takes.
+func (d *device) groupInfo() *mimi.GroupInfoRatchetTree {
 	p := d.home
 	p.Helper()
 	priv, pub, err := roomtest.Suite.GenerateHPKEKey(rand.Reader)
@@ -496,7 +523,7 @@ func (d *device) joinExternal() {
 	p.must(err)
 	content, err := got.Open(priv)
 	p.must(err)
-	d.write(store.SubmitUpdate, d.JoinExternal(&content.GroupInfo, content.RatchetTree.Tree))
+	return content
 }
 
 // after is where the device's span of the chat begins.

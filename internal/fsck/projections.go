@@ -100,7 +100,7 @@ func (w *walk) compareSpans(stored []store.Membership) {
 		}
 		stored[i].Acked, stored[i].Room = 0, w.name
 	}
-	if !slices.Equal(stored, want) {
+	if !slices.Equal(stored, want) && !w.own() { // there the log alone does not say it
 		w.wrong("membership", 0, "stored are %v, the log gives %v", stored, want)
 	}
 }

@@ -91,7 +91,7 @@ func (w *walk) record() {
 	if r.Hub != r.URI.Domain() {
 		w.wrong("room", 0, "its hub is %s, the URI says %s", r.Hub, r.URI.Domain())
 	}
-	if r.Start.Seq == 0 && r.Start != room.StartPos(w.name) {
+	if r.Start.Seq == 0 && r.Start != room.StartPos(w.name) && !w.own() {
 		w.wrong("room", 0, "the log begins at %s, not at %s", r.Start, room.StartPos(w.name))
 	}
 	if r.Start.Seq > r.Head.Seq {
@@ -99,8 +99,30 @@ func (w *walk) record() {
 	}
 }
 
+// own says whether the log is one in order of arrival, which its hub gives no places.
+func (w *walk) own() bool {
+	return w.rec.Hub != w.cfg.Domain && w.rec.Start == room.OwnStart(w.name)
+}
+
+// unjudged checks a room that has no state because nobody has brought what it takes.
+func (w *walk) unjudged() {
+	since, err := w.tx.UnjudgedSince(w.uri)
+	switch {
+	case err != nil || !w.own():
+		w.wrong("state", 0, "there is none: %v", err)
+	case since > w.rec.Head.Seq:
+		w.wrong("state", 0, "is missing from entry %d on, the log ends at %d", since, w.rec.Head.Seq)
+	default:
+		w.skip(fmt.Sprintf("%s: its hub offers no snapshot and no device has said what the room is: the entries after %d cannot be judged", w.uri, since))
+	}
+}
+
 // state decodes the stored state.
 func (w *walk) state() {
+	if len(w.rec.State) == 0 && w.rec.Hub != w.cfg.Domain {
+		w.unjudged()
+		return
+	}
 	if w.cfg.Env == nil {
 		return
 	}
@@ -230,7 +252,7 @@ func (w *walk) entry(e *store.Entry) {
 		bad("its kind is stored as %d, the body says %d", e.Kind, kinds[f.Kind()])
 	case f.Timestamp != e.Timestamp:
 		bad("its time is stored as %d, the body says %d", e.Timestamp, f.Timestamp)
-	case e.Timestamp <= w.last:
+	case e.Timestamp <= w.last && !w.own(): // other hubs may
 		bad("its time %d is not after %d", e.Timestamp, w.last)
 	case sha256.Sum256(f.Message.Raw) != e.MessageHash:
 		bad("the stored hash of its message is %x, the message's is %x", e.MessageHash[:4], sha256.Sum256(f.Message.Raw))
@@ -240,7 +262,7 @@ func (w *walk) entry(e *store.Entry) {
 	}
 	w.pos, w.last = room.Pos{Seq: e.Seq, Hash: e.Hash}, e.Timestamp
 	w.compare()
-	if w.replay != nil {
+	if w.replay != nil && e.Seq > w.replay.from {
 		if err := w.replay.step(e); err != nil {
 			bad("%v", err)
 		}
@@ -379,6 +401,7 @@ const farFuture = math.MaxUint64 / 2
 type replay struct {
 	env       *room.Env
 	self      mimi.Domain
+	from      uint64 // Seq after which it begins
 	state     room.State
 	history   []room.Change
 	spans     []store.Membership
@@ -388,6 +411,9 @@ type replay struct {
 
 // begin sets a replay up, if it is known from where.
 func (w *walk) begin() error {
+	if len(w.rec.State) == 0 {
+		return nil
+	}
 	raw, err := w.tx.Meta(record.StartKey(w.uri))
 	if errors.Is(err, store.ErrNotFound) {
 		w.skip(fmt.Sprintf("%s: the state at the start of the log was not kept, so it was not gone through by the room's rules", w.uri))
@@ -401,14 +427,16 @@ func (w *walk) begin() error {
 		w.wrong("start", w.rec.Start.Seq, "%v", err)
 		return nil
 	}
-	if w.rec.Start.Seq == w.rec.Head.Seq && w.rec.LastTimestamp != snap.LastTimestamp {
+	if w.rec.Start.Seq == w.rec.Head.Seq && w.rec.LastTimestamp != snap.LastTimestamp && !w.own() {
 		w.wrong("start", w.rec.Start.Seq, "the newest time is stored as %d, the state says %d", w.rec.LastTimestamp, snap.LastTimestamp)
 	}
-	if snap.Room != w.name || snap.Pos != w.rec.Start {
+	if snap.Room != w.name || snap.Pos != w.rec.Start && !w.own() {
 		w.wrong("start", w.rec.Start.Seq, "the log begins at %s, the state kept from there is of %s at %s", w.rec.Start, snap.Room, snap.Pos)
 		return nil
 	}
-	w.last = snap.LastTimestamp
+	if !w.own() {
+		w.last = snap.LastTimestamp
+	}
 	if w.cfg.Env == nil {
 		return nil
 	}
@@ -422,7 +450,7 @@ func (w *walk) begin() error {
 		return nil
 	}
 	s = s.At(snap.Pos, last, "")
-	r := &replay{env: w.cfg.Env, self: w.cfg.Domain, state: s, history: snap.History, followers: map[mimi.Domain]uint64{}, trees: map[uint64][32]byte{}}
+	r := &replay{env: w.cfg.Env, self: w.cfg.Domain, from: snap.Pos.Seq, state: s, history: snap.History, followers: map[mimi.Domain]uint64{}, trees: map[uint64][32]byte{}}
 	var members []room.Joined
 	for _, m := range s.Members() {
 		members = append(members, room.Joined{User: m.User, Client: m.Client})
@@ -437,6 +465,10 @@ func (r *replay) step(e *store.Entry) error {
 	list, err := room.ParseAnnouncements(bytes.Clone(e.Body))
 	if err != nil || len(list) != 1 {
 		return fmt.Errorf("the body is not one message: %w", err)
+	}
+	if r.state.Waits(list[0]) { // it came with the state that a device brought
+		r.state = r.state.Follow(&room.Entry{Timestamp: e.Timestamp, Body: e.Body})
+		return nil
 	}
 	next, eff, err := room.Step(r.env, r.state, list[0], farFuture)
 	if err != nil {

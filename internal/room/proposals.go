@@ -37,11 +37,13 @@ func (s State) handshake(env *Env, in *Handshake, timestamp uint64) (State, Effe
 	return next, eff, nil
 }
 
+// dayMS is how far ahead of our clock a hub's may be.
+const dayMS = 24 * 60 * 60 * 1000
+
 // announce takes an entry of the hub's log, by the same rules.
 func (s State) announce(env *Env, in *Announcement, nowMS uint64) (State, Effects, error) {
-	const day = 24 * 60 * 60 * 1000
 	timestamp := in.message.Timestamp
-	if timestamp == 0 || timestamp > nowMS+day {
+	if timestamp == 0 || timestamp > nowMS+dayMS {
 		return s, Effects{}, refuse(BadTimestamp, "the timestamp is out of range")
 	}
 	s.clock.set(timestamp)

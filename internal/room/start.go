@@ -80,16 +80,10 @@ func StartFrom(env *Env, snap *Snapshot) (State, error) {
 		return s, fmt.Errorf("room: snapshot: %w", err)
 	}
 	for _, p := range snap.Pending {
-		m, err := mls.ParseMessage(p.Message)
-		if err != nil || m.Public == nil {
-			return s, fmt.Errorf("room: snapshot: a pending proposal does not decode")
+		var err error
+		if s, err = s.withPending(p); err != nil {
+			return s, fmt.Errorf("room: snapshot: %w", err)
 		}
-		cached, err := s.group.Proposal(m.Public)
-		if err != nil {
-			return s, fmt.Errorf("room: snapshot: pending proposal: %w", err)
-		}
-		s.group = s.group.WithProposal(cached)
-		s.pending = append(s.pending, Pending{Ref: cached.Ref, Message: m.Raw, Timestamp: p.Timestamp})
 	}
 	s, err := s.derive()
 	if err != nil {

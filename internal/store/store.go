@@ -239,6 +239,7 @@ type ReadTx interface {
 	AssetReader
 	ReportReader
 	JoinLinkReader
+	UnjudgedReader
 
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
@@ -325,6 +326,7 @@ type Tx interface {
 	AssetWriter
 	ReportWriter
 	JoinLinkWriter
+	UnjudgedWriter
 
 	// CreateRoom adds a room with its first projections. ErrExists if known.
 	CreateRoom(r RoomRecord, changes []room.Change, participants []room.Participant, joined []Membership) error

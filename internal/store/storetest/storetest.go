@@ -45,7 +45,7 @@ type suite struct {
 // Run checks every promise of the contract against the engine behind open.
 func Run(t *testing.T, open Opener) {
 	for _, group := range [][]check{updateChecks, roomChecks, entryChecks, memberChecks, fanoutChecks,
-		submissionChecks, manyChecks, repeatChecks, clientChecks, keyPackageChecks, peopleChecks, assetChecks, reportChecks, joinLinkChecks, lifeChecks} {
+		submissionChecks, manyChecks, repeatChecks, clientChecks, keyPackageChecks, peopleChecks, assetChecks, reportChecks, joinLinkChecks, unjudgedChecks, lifeChecks} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				f := &suite{T: t, open: open, dir: t.TempDir()}
