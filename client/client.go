@@ -82,6 +82,7 @@ type Client struct {
 	holds      map[mimi.RoomURI]*hold
 	policies   map[mimi.RoomURI]policyAt // as of the present epochs
 	wish       ReceiptSettings
+	wishes     RoomWishes
 	offline    error // why the latest stream ended
 	fatal      error // why the device can do nothing more
 }
@@ -171,7 +172,7 @@ func (c *Client) loadDevice(dir string) (err error) {
 	if err := c.loadRooms(); err != nil {
 		return err
 	}
-	if err := c.loadWish(); err != nil {
+	if err := errors.Join(c.loadWish(), c.loadRoomWishes()); err != nil {
 		return err
 	}
 	_, err = c.expireDue()

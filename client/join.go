@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -50,7 +51,11 @@ func (b *batch) welcome(f *clientpb.Welcome) error {
 	r.pos, r.positioned = Pos{Seq: f.GetSeq()}, len(f.GetHash()) == len(r.pos.Hash)
 	copy(r.pos.Hash[:], f.GetHash())
 	b.emit(RoomAdded{Room: uri, Hub: uri.Domain(), Member: true})
-	return nil
+	why, err := b.c.unwanted(uri, r.group.Public())
+	if err == nil && len(why) > 0 {
+		b.decline(uri, why)
+	}
+	return err
 }
 
 // errDisk marks errors of the own database among those of the input.
@@ -121,7 +126,7 @@ func checkRoom(g *mls.PublicGroup, uri mimi.RoomURI, self mimi.UserURI) error {
 // has accepted.
 //
 // Errors: [ErrBadArgument], [ErrNotMember] (the hub does not let this user in), [ErrDenied],
-// [ErrRejected], [ErrBusy], an *[Error], ctx's.
+// [ErrDeclined] (the user does not want rooms like this one), [ErrRejected], [ErrBusy], an *[Error], ctx's.
 func (c *Client) Join(ctx context.Context, room mimi.RoomURI) error { return c.join(ctx, room, nil) }
 
 // join enters a room, with the code of a link if there is one.
@@ -255,6 +260,9 @@ func (c *Client) joinOptions(uri mimi.RoomURI, info *mimi.GroupInfoRatchetTree, 
 		if id, err := mimi.ClaimedIdentity(&m.Leaf.Credential); err == nil && id.Client == c.uri {
 			o.ByValue = append(o.ByValue, mls.Proposal{Type: mls.ProposalTypeRemove, Remove: &mls.Remove{Removed: m.Index}})
 		}
+	}
+	if why, err := c.unwanted(uri, base); err != nil || len(why) > 0 {
+		return o, errors.Join(err, fmt.Errorf("%w: %s", ErrDeclined, strings.Join(why, "; ")))
 	}
 	list, err := c.listed(uri, base, code)
 	if err != nil {

@@ -43,6 +43,10 @@ func (c *Client) Policy(room mimi.RoomURI) (*RoomPolicy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSuspicious, err)
 	}
+	return readPolicy(s)
+}
+
+func readPolicy(s *policy.State) (*RoomPolicy, error) {
 	p := &RoomPolicy{Base: s.Base}
 	for _, read := range []func() error{
 		func() (err error) {

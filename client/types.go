@@ -153,7 +153,7 @@ type RemoveResult struct {
 }
 
 // Event is something that happened. It is one of [RoomAdded], [RoomRemoved],
-// [MessageReceived], [MessageChanged], [MessageUpdated], [MembershipChanged],
+// [RoomDeclined], [MessageReceived], [MessageChanged], [MessageUpdated], [MembershipChanged],
 // [RoomSuspicious], [Connected] and [Disconnected].
 type Event interface{ isEvent() }
 

@@ -84,6 +84,7 @@ var known = []struct {
 	{client.ErrBadArgument, exitUsage, ""},
 	{client.ErrUnknownRoom, exitFailed, "hubbub room list shows the chats of this user"},
 	{client.ErrDenied, exitDenied, "hubbub room show tells who has which role, hubbub room role what roles there are"},
+	{client.ErrDeclined, exitDenied, "hubbub room wishes shows and changes what this device stays out of"},
 	{client.ErrRejected, exitDenied, "hubbub room show tells who is in the chat and with which role"},
 	{client.ErrSuspicious, exitFailed, "tell the provider's operator; once it is settled there, hubbub room join goes on"},
 	{client.ErrBusy, exitFailed, "try again"},

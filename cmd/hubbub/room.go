@@ -19,7 +19,7 @@ import (
 func (c *cli) roomCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "room", Short: "chats of a user, as the user's own provider holds them"}
 	cmd.AddCommand(c.roomListCmd(), c.roomShowCmd(), c.roomHistoryCmd(), c.roomCreateCmd(),
-		c.roomAddCmd(), c.roomAddDevicesCmd(), c.roomRemoveCmd(), c.roomLinkCmd(), c.roomJoinCmd(), c.roomLeaveCmd(),
+		c.roomAddCmd(), c.roomAddDevicesCmd(), c.roomRemoveCmd(), c.roomLinkCmd(), c.roomWishesCmd(), c.roomJoinCmd(), c.roomLeaveCmd(),
 		c.roomBanCmd(), c.roomUnbanCmd(), c.roomKickCmd(), c.roomRoleCmd(), c.roomRenameCmd(), c.roomVerifyCmd(), c.roomResyncCmd(), c.roomThawCmd())
 	return cmd
 }

@@ -335,6 +335,10 @@ func TestTakePart(t *testing.T) {
 		refused(exitUsage, "168h0m0s at most", with(alice, "room", "link", "create", "--expires", "500h")...)
 		ok("", "user", "add", "finn@c.localhost")
 		ok("", "user", "enrol", "finn@c.localhost")
+		ok("", "room", "wishes", "--no-logging", "--no-bots", "--as", "finn@c.localhost")
+		if out := ok("", "room", "wishes", "--no-bots=false", "--as", "finn@c.localhost"); !strings.Contains(out, `"no_logging": true`) || strings.Contains(out, "no_bots") {
+			t.Errorf("wishes: %s", out)
+		}
 		ok("", "room", "join", made.Link, "--as", "finn@c.localhost") // nobody else of c is in it
 		ok("", "send", "--as", "finn@c.localhost", "--room", "Board", "came by a link")
 		refused(exitDenied, "does not take this link", "room", "join", made.Link, "--as", "erin@a.localhost")
