@@ -25,6 +25,8 @@ type Config struct {
 	Env *room.Env
 	// Heads are the positions kept outside the database; nil: not compared.
 	Heads map[mimi.RoomURI]room.Pos
+	// Files is the directory of attachments; "": not compared.
+	Files string
 }
 
 // Finding is one thing that is wrong. Where several follow from one cause it is
@@ -95,6 +97,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	c.heads(uris)
 	c.clients(ctx)
+	c.files(ctx)
 	return c.report, ctx.Err()
 }
 

@@ -26,6 +26,7 @@ import (
 )
 
 const (
+	assetsDir    = "assets"
 	ohttpKeyFile = "keys/ohttp.key"
 	// gatewayPath is where a hub's gateway is, and where it tells its keys (RFC 9540).
 	gatewayPath = "/.well-known/ohttp-gateway"
@@ -57,7 +58,7 @@ func (p *Provider) wireAssets(k keyring) error {
 	a := &assets{p: p, peers: peer.NewPlaces[string](transfersOfPeer, waitingOfPeer),
 		users: peer.NewPlaces[mimi.UserURI](p.cfg.Limits.TransfersPerUser, 0)}
 	var err error
-	a.service, err = asset.Open(asset.Config{Store: p.store, Dir: filepath.Join(p.cfg.DataDir, "assets"),
+	a.service, err = asset.Open(asset.Config{Store: p.store, Dir: filepath.Join(p.cfg.DataDir, assetsDir),
 		MaxBytes: int64(p.cfg.Limits.UploadBytes), MaxUserBytes: int64(p.cfg.Limits.AssetBytesPerUser)})
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func ConfigOf(dataDir string) Config { return Config{DataDir: dataDir}.withDefau
 // Fsck checks the data of a provider that does not run. An error is what kept it
 // from looking; store.ErrLocked if the provider runs after all.
 func Fsck(ctx context.Context, cfg Config) (*fsck.Report, error) {
-	c := fsck.Config{Domain: cfg.domain()}
+	c := fsck.Config{Domain: cfg.domain(), Files: filepath.Join(cfg.DataDir, assetsDir)}
 	var damaged int
 	var err error
 	if c.Heads, damaged, err = heads.Read(cfg.HeadsFile); err != nil {

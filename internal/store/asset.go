@@ -30,6 +30,8 @@ type AssetReader interface {
 	AssetUsage(owner mimi.UserURI) (AssetUsage, error)
 	// UnfinishedAssets lists those made before a time that are not complete.
 	UnfinishedAssets(before time.Time) ([]Asset, error)
+	// Assets lists those whose ID comes after one, by ID, at most limit.
+	Assets(after string, limit int) ([]Asset, error)
 }
 
 // AssetWriter writes it.

@@ -39,6 +39,10 @@ func (t *readTx) UnfinishedAssets(before time.Time) ([]store.Asset, error) {
 	return list(t.s, scanAsset, assetColumns+" WHERE complete = 0 AND created_at < $1 ORDER BY created_at, id", millis(before))
 }
 
+func (t *readTx) Assets(after string, limit int) ([]store.Asset, error) {
+	return list(t.s, scanAsset, assetColumns+" WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
+}
+
 func (t *tx) PutAsset(a store.Asset) error {
 	if err := t.userExists(a.Owner); err != nil {
 		return err

@@ -30,6 +30,8 @@ func testAssets(f *suite) {
 	}
 	f.equal("usage", store.AssetUsage{Bytes: 120, Unfinished: 1}, usage())
 	f.equal("of nobody", store.AssetUsage{}, get(f, func(tx store.ReadTx) (store.AssetUsage, error) { return tx.AssetUsage(bob) }))
+	f.equal("all but the first", []store.Asset{second}, get(f, func(tx store.ReadTx) ([]store.Asset, error) { return tx.Assets("first", 9) }))
+	f.equal("no more than asked for", []store.Asset{first}, get(f, func(tx store.ReadTx) ([]store.Asset, error) { return tx.Assets("", 1) }))
 	f.equal("none so old", []store.Asset{}, unfinished(noon))
 	f.equal("unfinished", []store.Asset{first}, unfinished(noon.Add(time.Hour)))
 	f.update(func(tx store.Tx) error { return tx.AdvanceAsset("first", 40, false) })
