@@ -61,6 +61,8 @@ const (
 	// AdminServiceReplaceRoomProcedure is the fully-qualified name of the AdminService's ReplaceRoom
 	// RPC.
 	AdminServiceReplaceRoomProcedure = "/hubbub.client.v1.AdminService/ReplaceRoom"
+	// AdminServiceBackupProcedure is the fully-qualified name of the AdminService's Backup RPC.
+	AdminServiceBackupProcedure = "/hubbub.client.v1.AdminService/Backup"
 )
 
 // AdminServiceClient is a client for the hubbub.client.v1.AdminService service.
@@ -90,6 +92,8 @@ type AdminServiceClient interface {
 	CompareRoom(context.Context, *connect.Request[CompareRoomRequest]) (*connect.Response[CompareRoomResponse], error)
 	// ReplaceRoom takes the hub's log in place of a frozen copy, which is set aside.
 	ReplaceRoom(context.Context, *connect.Request[ReplaceRoomRequest]) (*connect.Response[ReplaceRoomResponse], error)
+	// Backup copies everything the provider stores into a directory, while it runs.
+	Backup(context.Context, *connect.Request[BackupRequest]) (*connect.Response[BackupResponse], error)
 }
 
 // NewAdminServiceClient constructs a client for the hubbub.client.v1.AdminService service. By
@@ -175,6 +179,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ReplaceRoom")),
 			connect.WithClientOptions(opts...),
 		),
+		backup: connect.NewClient[BackupRequest, BackupResponse](
+			httpClient,
+			baseURL+AdminServiceBackupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Backup")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -192,6 +202,7 @@ type adminServiceClient struct {
 	thawRoom            *connect.Client[ThawRoomRequest, ThawRoomResponse]
 	compareRoom         *connect.Client[CompareRoomRequest, CompareRoomResponse]
 	replaceRoom         *connect.Client[ReplaceRoomRequest, ReplaceRoomResponse]
+	backup              *connect.Client[BackupRequest, BackupResponse]
 }
 
 // AddUser calls hubbub.client.v1.AdminService.AddUser.
@@ -254,6 +265,11 @@ func (c *adminServiceClient) ReplaceRoom(ctx context.Context, req *connect.Reque
 	return c.replaceRoom.CallUnary(ctx, req)
 }
 
+// Backup calls hubbub.client.v1.AdminService.Backup.
+func (c *adminServiceClient) Backup(ctx context.Context, req *connect.Request[BackupRequest]) (*connect.Response[BackupResponse], error) {
+	return c.backup.CallUnary(ctx, req)
+}
+
 // AdminServiceHandler is an implementation of the hubbub.client.v1.AdminService service.
 type AdminServiceHandler interface {
 	// AddUser makes a local user.
@@ -281,6 +297,8 @@ type AdminServiceHandler interface {
 	CompareRoom(context.Context, *connect.Request[CompareRoomRequest]) (*connect.Response[CompareRoomResponse], error)
 	// ReplaceRoom takes the hub's log in place of a frozen copy, which is set aside.
 	ReplaceRoom(context.Context, *connect.Request[ReplaceRoomRequest]) (*connect.Response[ReplaceRoomResponse], error)
+	// Backup copies everything the provider stores into a directory, while it runs.
+	Backup(context.Context, *connect.Request[BackupRequest]) (*connect.Response[BackupResponse], error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -362,6 +380,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ReplaceRoom")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceBackupHandler := connect.NewUnaryHandler(
+		AdminServiceBackupProcedure,
+		svc.Backup,
+		connect.WithSchema(adminServiceMethods.ByName("Backup")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/hubbub.client.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminServiceAddUserProcedure:
@@ -388,6 +412,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceCompareRoomHandler.ServeHTTP(w, r)
 		case AdminServiceReplaceRoomProcedure:
 			adminServiceReplaceRoomHandler.ServeHTTP(w, r)
+		case AdminServiceBackupProcedure:
+			adminServiceBackupHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -443,4 +469,8 @@ func (UnimplementedAdminServiceHandler) CompareRoom(context.Context, *connect.Re
 
 func (UnimplementedAdminServiceHandler) ReplaceRoom(context.Context, *connect.Request[ReplaceRoomRequest]) (*connect.Response[ReplaceRoomResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.ReplaceRoom is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Backup(context.Context, *connect.Request[BackupRequest]) (*connect.Response[BackupResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("hubbub.client.v1.AdminService.Backup is not implemented"))
 }

@@ -2078,6 +2078,112 @@ func (x *ReplaceRoomResponse) GetUnfinished() string {
 	return ""
 }
 
+type BackupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute path on the provider's machine; it must not exist or be empty.
+	Directory     string `protobuf:"bytes,1,opt,name=directory,proto3" json:"directory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *BackupRequest) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+type BackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Files uint32                 `protobuf:"varint,1,opt,name=files,proto3" json:"files,omitempty"`
+	Bytes uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Unix ms: the database is as it was then or a little later.
+	Made          uint64 `protobuf:"varint,3,opt,name=made,proto3" json:"made,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hubbub_client_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_hubbub_client_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *BackupResponse) GetFiles() uint32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *BackupResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *BackupResponse) GetMade() uint64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
 var File_hubbub_client_v1_admin_proto protoreflect.FileDescriptor
 
 const file_hubbub_client_v1_admin_proto_rawDesc = "" +
@@ -2234,7 +2340,13 @@ const file_hubbub_client_v1_admin_proto_rawDesc = "" +
 	"\aclients\x18\x04 \x03(\tR\aclients\x12\x1e\n" +
 	"\n" +
 	"unfinished\x18\x05 \x01(\tR\n" +
-	"unfinished2\xab\b\n" +
+	"unfinished\"-\n" +
+	"\rBackupRequest\x12\x1c\n" +
+	"\tdirectory\x18\x01 \x01(\tR\tdirectory\"P\n" +
+	"\x0eBackupResponse\x12\x14\n" +
+	"\x05files\x18\x01 \x01(\rR\x05files\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04made\x18\x03 \x01(\x04R\x04made2\xf8\b\n" +
 	"\fAdminService\x12N\n" +
 	"\aAddUser\x12 .hubbub.client.v1.AddUserRequest\x1a!.hubbub.client.v1.AddUserResponse\x12T\n" +
 	"\tListUsers\x12\".hubbub.client.v1.ListUsersRequest\x1a#.hubbub.client.v1.ListUsersResponse\x12r\n" +
@@ -2248,7 +2360,8 @@ const file_hubbub_client_v1_admin_proto_rawDesc = "" +
 	"\tRetryPeer\x12\".hubbub.client.v1.RetryPeerRequest\x1a#.hubbub.client.v1.RetryPeerResponse\x12Q\n" +
 	"\bThawRoom\x12!.hubbub.client.v1.ThawRoomRequest\x1a\".hubbub.client.v1.ThawRoomResponse\x12Z\n" +
 	"\vCompareRoom\x12$.hubbub.client.v1.CompareRoomRequest\x1a%.hubbub.client.v1.CompareRoomResponse\x12Z\n" +
-	"\vReplaceRoom\x12$.hubbub.client.v1.ReplaceRoomRequest\x1a%.hubbub.client.v1.ReplaceRoomResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
+	"\vReplaceRoom\x12$.hubbub.client.v1.ReplaceRoomRequest\x1a%.hubbub.client.v1.ReplaceRoomResponse\x12K\n" +
+	"\x06Backup\x12\x1f.hubbub.client.v1.BackupRequest\x1a .hubbub.client.v1.BackupResponseB!Z\x1fhubbub/client/clientpb;clientpbb\x06proto3"
 
 var (
 	file_hubbub_client_v1_admin_proto_rawDescOnce sync.Once
@@ -2262,7 +2375,7 @@ func file_hubbub_client_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hubbub_client_v1_admin_proto_rawDescData
 }
 
-var file_hubbub_client_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_hubbub_client_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_hubbub_client_v1_admin_proto_goTypes = []any{
 	(*AddUserRequest)(nil),              // 0: hubbub.client.v1.AddUserRequest
 	(*AddUserResponse)(nil),             // 1: hubbub.client.v1.AddUserResponse
@@ -2297,8 +2410,10 @@ var file_hubbub_client_v1_admin_proto_goTypes = []any{
 	(*CompareRoomResponse)(nil),         // 30: hubbub.client.v1.CompareRoomResponse
 	(*ReplaceRoomRequest)(nil),          // 31: hubbub.client.v1.ReplaceRoomRequest
 	(*ReplaceRoomResponse)(nil),         // 32: hubbub.client.v1.ReplaceRoomResponse
-	(*PeerStatus)(nil),                  // 33: hubbub.client.v1.PeerStatus
-	(*Position)(nil),                    // 34: hubbub.client.v1.Position
+	(*BackupRequest)(nil),               // 33: hubbub.client.v1.BackupRequest
+	(*BackupResponse)(nil),              // 34: hubbub.client.v1.BackupResponse
+	(*PeerStatus)(nil),                  // 35: hubbub.client.v1.PeerStatus
+	(*Position)(nil),                    // 36: hubbub.client.v1.Position
 }
 var file_hubbub_client_v1_admin_proto_depIdxs = []int32{
 	4,  // 0: hubbub.client.v1.ListUsersResponse.users:type_name -> hubbub.client.v1.User
@@ -2306,20 +2421,20 @@ var file_hubbub_client_v1_admin_proto_depIdxs = []int32{
 	10, // 2: hubbub.client.v1.StatusResponse.rooms:type_name -> hubbub.client.v1.RoomStatus
 	11, // 3: hubbub.client.v1.StatusResponse.followers:type_name -> hubbub.client.v1.FollowerStatus
 	12, // 4: hubbub.client.v1.StatusResponse.outbox:type_name -> hubbub.client.v1.OutboxItem
-	33, // 5: hubbub.client.v1.StatusResponse.peers:type_name -> hubbub.client.v1.PeerStatus
-	34, // 6: hubbub.client.v1.RoomStatus.head:type_name -> hubbub.client.v1.Position
-	34, // 7: hubbub.client.v1.RoomStatus.start:type_name -> hubbub.client.v1.Position
+	35, // 5: hubbub.client.v1.StatusResponse.peers:type_name -> hubbub.client.v1.PeerStatus
+	36, // 6: hubbub.client.v1.RoomStatus.head:type_name -> hubbub.client.v1.Position
+	36, // 7: hubbub.client.v1.RoomStatus.start:type_name -> hubbub.client.v1.Position
 	15, // 8: hubbub.client.v1.ListPeersResponse.peers:type_name -> hubbub.client.v1.Peer
 	16, // 9: hubbub.client.v1.Peer.out:type_name -> hubbub.client.v1.PeerTraffic
 	16, // 10: hubbub.client.v1.Peer.in:type_name -> hubbub.client.v1.PeerTraffic
 	17, // 11: hubbub.client.v1.Peer.queues:type_name -> hubbub.client.v1.PeerQueue
 	18, // 12: hubbub.client.v1.Peer.outbox:type_name -> hubbub.client.v1.PeerOutbox
-	34, // 13: hubbub.client.v1.ThawRoomResponse.head:type_name -> hubbub.client.v1.Position
-	34, // 14: hubbub.client.v1.CompareRoomResponse.here:type_name -> hubbub.client.v1.Position
-	34, // 15: hubbub.client.v1.CompareRoomResponse.there:type_name -> hubbub.client.v1.Position
-	34, // 16: hubbub.client.v1.CompareRoomResponse.agreed:type_name -> hubbub.client.v1.Position
-	34, // 17: hubbub.client.v1.ReplaceRoomResponse.head:type_name -> hubbub.client.v1.Position
-	34, // 18: hubbub.client.v1.ReplaceRoomResponse.agreed:type_name -> hubbub.client.v1.Position
+	36, // 13: hubbub.client.v1.ThawRoomResponse.head:type_name -> hubbub.client.v1.Position
+	36, // 14: hubbub.client.v1.CompareRoomResponse.here:type_name -> hubbub.client.v1.Position
+	36, // 15: hubbub.client.v1.CompareRoomResponse.there:type_name -> hubbub.client.v1.Position
+	36, // 16: hubbub.client.v1.CompareRoomResponse.agreed:type_name -> hubbub.client.v1.Position
+	36, // 17: hubbub.client.v1.ReplaceRoomResponse.head:type_name -> hubbub.client.v1.Position
+	36, // 18: hubbub.client.v1.ReplaceRoomResponse.agreed:type_name -> hubbub.client.v1.Position
 	0,  // 19: hubbub.client.v1.AdminService.AddUser:input_type -> hubbub.client.v1.AddUserRequest
 	2,  // 20: hubbub.client.v1.AdminService.ListUsers:input_type -> hubbub.client.v1.ListUsersRequest
 	6,  // 21: hubbub.client.v1.AdminService.CreateEnrolmentCode:input_type -> hubbub.client.v1.CreateEnrolmentCodeRequest
@@ -2332,20 +2447,22 @@ var file_hubbub_client_v1_admin_proto_depIdxs = []int32{
 	27, // 28: hubbub.client.v1.AdminService.ThawRoom:input_type -> hubbub.client.v1.ThawRoomRequest
 	29, // 29: hubbub.client.v1.AdminService.CompareRoom:input_type -> hubbub.client.v1.CompareRoomRequest
 	31, // 30: hubbub.client.v1.AdminService.ReplaceRoom:input_type -> hubbub.client.v1.ReplaceRoomRequest
-	1,  // 31: hubbub.client.v1.AdminService.AddUser:output_type -> hubbub.client.v1.AddUserResponse
-	3,  // 32: hubbub.client.v1.AdminService.ListUsers:output_type -> hubbub.client.v1.ListUsersResponse
-	7,  // 33: hubbub.client.v1.AdminService.CreateEnrolmentCode:output_type -> hubbub.client.v1.CreateEnrolmentCodeResponse
-	9,  // 34: hubbub.client.v1.AdminService.Status:output_type -> hubbub.client.v1.StatusResponse
-	14, // 35: hubbub.client.v1.AdminService.ListPeers:output_type -> hubbub.client.v1.ListPeersResponse
-	20, // 36: hubbub.client.v1.AdminService.TestPeer:output_type -> hubbub.client.v1.TestPeerResponse
-	22, // 37: hubbub.client.v1.AdminService.HoldPeer:output_type -> hubbub.client.v1.HoldPeerResponse
-	24, // 38: hubbub.client.v1.AdminService.ResumePeer:output_type -> hubbub.client.v1.ResumePeerResponse
-	26, // 39: hubbub.client.v1.AdminService.RetryPeer:output_type -> hubbub.client.v1.RetryPeerResponse
-	28, // 40: hubbub.client.v1.AdminService.ThawRoom:output_type -> hubbub.client.v1.ThawRoomResponse
-	30, // 41: hubbub.client.v1.AdminService.CompareRoom:output_type -> hubbub.client.v1.CompareRoomResponse
-	32, // 42: hubbub.client.v1.AdminService.ReplaceRoom:output_type -> hubbub.client.v1.ReplaceRoomResponse
-	31, // [31:43] is the sub-list for method output_type
-	19, // [19:31] is the sub-list for method input_type
+	33, // 31: hubbub.client.v1.AdminService.Backup:input_type -> hubbub.client.v1.BackupRequest
+	1,  // 32: hubbub.client.v1.AdminService.AddUser:output_type -> hubbub.client.v1.AddUserResponse
+	3,  // 33: hubbub.client.v1.AdminService.ListUsers:output_type -> hubbub.client.v1.ListUsersResponse
+	7,  // 34: hubbub.client.v1.AdminService.CreateEnrolmentCode:output_type -> hubbub.client.v1.CreateEnrolmentCodeResponse
+	9,  // 35: hubbub.client.v1.AdminService.Status:output_type -> hubbub.client.v1.StatusResponse
+	14, // 36: hubbub.client.v1.AdminService.ListPeers:output_type -> hubbub.client.v1.ListPeersResponse
+	20, // 37: hubbub.client.v1.AdminService.TestPeer:output_type -> hubbub.client.v1.TestPeerResponse
+	22, // 38: hubbub.client.v1.AdminService.HoldPeer:output_type -> hubbub.client.v1.HoldPeerResponse
+	24, // 39: hubbub.client.v1.AdminService.ResumePeer:output_type -> hubbub.client.v1.ResumePeerResponse
+	26, // 40: hubbub.client.v1.AdminService.RetryPeer:output_type -> hubbub.client.v1.RetryPeerResponse
+	28, // 41: hubbub.client.v1.AdminService.ThawRoom:output_type -> hubbub.client.v1.ThawRoomResponse
+	30, // 42: hubbub.client.v1.AdminService.CompareRoom:output_type -> hubbub.client.v1.CompareRoomResponse
+	32, // 43: hubbub.client.v1.AdminService.ReplaceRoom:output_type -> hubbub.client.v1.ReplaceRoomResponse
+	34, // 44: hubbub.client.v1.AdminService.Backup:output_type -> hubbub.client.v1.BackupResponse
+	32, // [32:45] is the sub-list for method output_type
+	19, // [19:32] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -2363,7 +2480,7 @@ func file_hubbub_client_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hubbub_client_v1_admin_proto_rawDesc), len(file_hubbub_client_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -59,7 +59,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON; most verbs do so by themselves where nobody watches")
 	root.PersistentFlags().StringVar(&c.dir, "dir", "", "directory of the dev environment (default "+devenv.DefaultDir()+")")
 	root.AddCommand(c.serveCmd(), c.devCmd(), c.chatCmd(), c.sendCmd(), c.tailCmd(), c.roomCmd(),
-		c.userCmd(), c.consentCmd(), c.findCmd(), c.profileCmd(), c.peerCmd(), c.reportCmd(), c.messageCmd(), c.fsckCmd(), c.benchCmd(), c.conformanceCmd(), c.debugCmd(), c.versionCmd())
+		c.userCmd(), c.consentCmd(), c.findCmd(), c.profileCmd(), c.peerCmd(), c.reportCmd(), c.messageCmd(), c.fsckCmd(), c.backupCmd(), c.restoreCmd(), c.benchCmd(), c.conformanceCmd(), c.debugCmd(), c.versionCmd())
 	return root
 }
 

@@ -91,6 +91,8 @@ type Config struct {
 	Resync func(ctx context.Context, uri mimi.RoomURI) (room.Pos, error)
 	// Operations is what the operator may do besides; optional.
 	Operations Operations
+	// Backup copies everything stored into a directory; optional.
+	Backup func(ctx context.Context, dir string) (*clientpb.BackupResponse, error)
 	// Successions is how frozen copies are replaced; optional.
 	Successions Successions
 	// Limits bound what a user or a client may do; optional: none.

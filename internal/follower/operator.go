@@ -41,6 +41,11 @@ func (f *Follower) Retry(hub mimi.Domain) {
 	}
 }
 
+// Take has the outbox send writes that are durable and whose fate nobody knows, such
+// as one to a room of ours on which the hub could not decide just now: the client may
+// have been told by its stream that it is queued, and not send it again.
+func (f *Follower) Take(list ...store.Submission) { f.outbox.resume(list) }
+
 // Thaw lets a replica that is frozen for the reason given go on from what it
 // holds. What the hub announces next is judged as ever, so a replica whose hub
 // still shows another history freezes again. The evidence is kept.

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hubbub/internal/room"
@@ -51,6 +52,10 @@ type Config struct {
 	// lost its end, and Expected the place up to which it is known; optional.
 	Lost     string
 	Expected func(mimi.RoomURI) room.Pos
+	// Patience is until when no room is written of which a follower has not said
+	// since the start what it holds; zero = such a follower is let go at once. It is
+	// for a start from a backup, which is known to lack something.
+	Patience time.Time
 
 	Wake       func(mimi.RoomURI)      // a room's log has grown; must not block
 	WakeClient func(mimi.ClientURI)    // a client has a new Welcome; must not block
@@ -66,6 +71,7 @@ type Hub struct {
 	cfg      Config
 	signed   signed
 	patience time.Duration // batchPatience, outside tests
+	awaited  atomic.Int64  // rooms that Reconcile found to wait for a follower
 
 	mu     sync.Mutex
 	rooms  map[mimi.RoomURI]*hosted

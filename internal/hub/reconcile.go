@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -48,7 +49,8 @@ func (h *Hub) reconcile(ctx context.Context, uri mimi.RoomURI, r *hosted) error 
 	if r.state.Frozen != "" && !lost {
 		return nil
 	}
-	for peer, heads := range h.ask(ctx, uri, r) {
+	answers := h.ask(ctx, uri, r)
+	for peer, heads := range answers {
 		if heads.err != nil {
 			if mismatch := (*room.MismatchError)(nil); errors.As(heads.err, &mismatch) || isMismatch(heads.err) {
 				overruled, err := h.overruled(ctx, uri, peer)
@@ -72,9 +74,40 @@ func (h *Hub) reconcile(ctx context.Context, uri mimi.RoomURI, r *hosted) error 
 	if lost && r.state.Frozen == h.cfg.Lost {
 		return nil // nobody had what is missing
 	}
+	if err := h.await(r, answers); err != nil {
+		return err
+	}
 	r.reconciled = true
 	return nil
 }
+
+// errAwaiting is what writers are told while a room waits for a follower.
+func errAwaiting(peer mimi.Domain) error {
+	p := mimi.NewProblem(http.StatusServiceUnavailable, mimi.CodeUnavailable,
+		"the hub was restored from a backup and waits for %s to say what it holds of the room", peer)
+	p.RetryAfter = askTimeout
+	return p
+}
+
+// await refuses to go on without a follower that has said nothing, for as long as
+// that is wanted.
+func (h *Hub) await(r *hosted, answers map[mimi.Domain]answer) error {
+	if !h.cfg.Now().Before(h.cfg.Patience) {
+		return nil
+	}
+	for peer, follows := range r.followers {
+		a, answered := answers[peer]
+		var p *mimi.Problem
+		silent := !answered || a.err != nil && (!errors.As(a.err, &p) || p.Retryable())
+		if follows && silent {
+			return errAwaiting(peer)
+		}
+	}
+	return nil
+}
+
+// Awaited is how many rooms Reconcile has left because they wait for a follower.
+func (h *Hub) Awaited() int { return int(h.awaited.Load()) }
 
 func isMismatch(err error) bool {
 	var p *mimi.Problem
@@ -125,6 +158,13 @@ func (h *Hub) noteSilent(peer mimi.Domain) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.silent[peer] = time.Now()
+}
+
+// AskAgain has followers asked again that did not answer.
+func (h *Hub) AskAgain() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.silent)
 }
 
 // PeerAlive says that something was heard from a peer: it may be asked again.
@@ -307,6 +347,8 @@ func (h *Hub) Reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	awaited := int64(0)
+	defer func() { h.awaited.Store(awaited) }()
 	for _, uri := range slices.Compact(uris) {
 		if ctx.Err() != nil {
 			return nil
@@ -316,6 +358,7 @@ func (h *Hub) Reconcile(ctx context.Context) error {
 			continue
 		}
 		if err := h.reconcile(ctx, uri, r); err != nil {
+			awaited++
 			h.cfg.Log.Warn("hub: could not compare a room with its followers", "cause", err)
 		}
 		r.mu.Unlock()

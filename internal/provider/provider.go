@@ -53,6 +53,8 @@ type Provider struct {
 	log *slog.Logger
 
 	store      store.Store // guarded by heads
+	database   *sqlstore.Store
+	grace      time.Duration // how long rooms wait for followers after a restore
 	heads      *heads.File
 	tails      *tail.Tails
 	notifier   *api.Notifier
@@ -105,7 +107,7 @@ func New(cfg Config, log *slog.Logger) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", err)
 	}
-	p := &Provider{cfg: cfg, log: log, store: st, tails: tail.New(tailBytes)}
+	p := &Provider{cfg: cfg, log: log, store: st, database: st, grace: testingOnlyGrace, tails: tail.New(tailBytes)}
 	p.retract() // what a killed process left
 	if err := p.build(); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -180,7 +182,7 @@ func (p *Provider) wire(k keyring) error {
 	p.fanout = fanout.New(fanout.Config{Store: p.store, Sender: p.remote, Tails: p.tails, Log: p.log.With("part", "fanout")})
 	h := hub.New(hub.Config{
 		Domain: domain, Store: p.store, Env: env, SignatureKey: hubKey, Shipper: p.fanout, Limit: rates.writesOf(domain), Codes: rates.codes,
-		Followers: p.remote, Lost: heads.Frozen, Expected: func(uri mimi.RoomURI) room.Pos { return p.heads.Known()[uri] },
+		Followers: p.remote, Patience: p.patience(), Lost: heads.Frozen, Expected: func(uri mimi.RoomURI) room.Pos { return p.heads.Known()[uri] },
 		Wake: p.wakeHosted, WakeClient: p.notifier.WakeClient, Log: p.log.With("part", "hub"),
 	})
 	p.hub = h
@@ -221,7 +223,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	p.api = api.New(api.Config{
 		Assets: p.assets.clients(),
 		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people, Moderation: p.moderator,
-		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Successions: &successions{p.follower, p.notifier}, Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
+		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Successions: &successions{p.follower, p.notifier}, Backup: (&backups{p.cfg, p.database}).Backup, Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})
 	p.apiTLS = k.api
@@ -247,6 +249,11 @@ func (p *Provider) held(peer mimi.Domain) bool {
 func (p *Provider) reconcile(ctx context.Context) error {
 	if err := p.hub.Reconcile(ctx); err != nil && ctx.Err() == nil {
 		return err
+	}
+	if p.wasRestored() {
+		if err := p.awaitFollowers(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
 	<-ctx.Done()
 	return nil

@@ -76,8 +76,8 @@ func (r *rooms) CreateRoom(ctx context.Context, client mimi.ClientURI, uri mimi.
 }
 
 // post stores a write to a room of ours and has the hub decide on it. If it ends
-// in between, the row stays queued: the client, which got no answer, repeats it,
-// and so does the outbox after a restart. The hub takes it once.
+// in between, or the hub cannot decide just now, the row stays queued: the client,
+// which got no answer, repeats it, and so does the outbox. The hub takes it once.
 func (r *rooms) post(ctx context.Context, s store.Submission) (store.Submission, error) {
 	ctx = context.WithoutCancel(ctx)
 	s.Hub, s.State, s.EnqueuedAt = r.domain, store.Queued, uint64(time.Now().UnixMilli())
@@ -98,6 +98,7 @@ func (r *rooms) post(ctx context.Context, s store.Submission) (store.Submission,
 	rejected, err := r.decide(ctx, s)
 	failpoint.Hit("api.own.decided", "")
 	if err != nil {
+		r.follower.Take(s)
 		return s, err
 	}
 	defer r.wakeClient(s.Client)
@@ -141,6 +142,11 @@ func (r *rooms) postAll(ctx context.Context, list []store.Submission) ([]store.S
 		}
 		rejected, err := readAnswer(a)
 		if err != nil {
+			for _, i := range asked[i:] {
+				if stored[i].State == store.Queued {
+					r.follower.Take(stored[i])
+				}
+			}
 			return nil, err
 		}
 		if *s, err = r.settled(ctx, *s, rejected); err != nil {
