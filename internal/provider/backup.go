@@ -22,7 +22,6 @@ import (
 // Names in a backup, and of what a data directory is told by one that was restored.
 const (
 	manifestFile = "manifest.json"
-	assetsDir    = "assets"
 	keysDir      = "keys"
 	restoredFile = "restored"
 )
