@@ -65,6 +65,7 @@ type Fanout struct {
 	rooms   map[mimi.RoomURI]map[mimi.Domain]*queue
 	waiting map[mimi.Domain]map[*queue]struct{} // queues in backoff, by peer
 	shares  map[mimi.Domain]chan struct{}       // of the slots, by peer
+	heard   mimi.Domain                         // the peer heard of last
 }
 
 // New makes a Fanout; Run sets it going.
@@ -141,12 +142,20 @@ func (f *Fanout) Follow(uri mimi.RoomURI, peer mimi.Domain) {
 	f.kick(f.queue(uri, peer))
 }
 
-// Wake says that the log of a room has grown.
+// Wake says that the log of a room has grown. The peer heard of last has posted most
+// likely, and is in no hurry. It is set going first: of those that are, the
+// scheduler of Go runs the last one at once and the others in order.
 func (f *Fanout) Wake(uri mimi.RoomURI) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, q := range f.rooms[uri] {
+	peers := f.rooms[uri]
+	if q := peers[f.heard]; q != nil {
 		f.kick(q)
+	}
+	for peer, q := range peers {
+		if peer != f.heard {
+			f.kick(q)
+		}
 	}
 }
 
@@ -195,6 +204,7 @@ func (f *Fanout) Extend(tx store.Tx, uri mimi.RoomURI, from, to uint64, size int
 func (f *Fanout) PeerAlive(peer mimi.Domain) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.heard = peer
 	for q := range f.waiting[peer] {
 		q.revive()
 	}

@@ -477,6 +477,28 @@ func TestSlowPeerDelaysNobody(t *testing.T) {
 	})
 }
 
+// Whoever was heard of last, one that follows the room or another, all followers get
+// what is new, and once.
+func TestWakeReachesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newBench(t, Config{})
+		x.host(chat, b, c)
+		for n, heard := range []mimi.Domain{b, c, "elsewhere.example"} {
+			x.fanout.PeerAlive(heard)
+			x.post(chat, 1)
+			settle()
+			for _, peer := range []mimi.Domain{b, c} {
+				if f := x.state(chat, peer); f.Acked != uint64(n+1) {
+					t.Errorf("after a word from %s, %s has %+v", heard, peer, f)
+				}
+			}
+			if got := x.got(); len(got) != 2 {
+				t.Errorf("after a word from %s, %d requests", heard, len(got))
+			}
+		}
+	})
+}
+
 // Entries that are made the next batch in the transaction that appends them go
 // out without a commit of their own, also after a crash.
 func TestExtend(t *testing.T) {

@@ -6,12 +6,14 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"sync"
@@ -103,5 +105,22 @@ func (p *Place) calls() *http.Client {
 func (p *Place) plain() *http.Client {
 	conf := p.tls.Clone()
 	conf.NextProtos = []string{"http/1.1"}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: conf, TLSHandshakeTimeout: 30 * time.Second}}
+	return &http.Client{Transport: whole{&http.Transport{TLSClientConfig: conf, TLSHandshakeTimeout: 30 * time.Second}}}
+}
+
+// whole has a request leave in one piece. net/http sends the headers ahead of a body
+// unless it knows that the body is in memory.
+type whole struct{ *http.Transport }
+
+func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.ContentLength > 0 {
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return w.Transport.RoundTrip(r)
 }
