@@ -31,6 +31,16 @@ func library(s *source) bool {
 	return !s.test && !s.generated && !s.under("cmd") && !s.under("internal/store/storetest")
 }
 
+// serves says whether a file is part of a provider: of internal what does not play devices.
+func serves(s *source) bool {
+	for _, dir := range []string{"internal/room/roomtest", "internal/mlspeer", "internal/conformance", "internal/fakepeer", "internal/simnet"} {
+		if s.under(dir) {
+			return false
+		}
+	}
+	return !s.test && s.under("internal")
+}
+
 var bans = []ban{
 	{"time", []string{"Sleep"}, nil, func(s *source) bool { return s.test },
 		"wait for the condition itself: a channel, testing/synctest or an injected clock"},
@@ -46,6 +56,8 @@ var bans = []ban{
 			return library(s) && (s.under("mls") || s.under("mimi") || s.under("client"))
 		},
 		"libraries never log: return an error or send an event"},
+	{module + "/mls", []string{"Group", "NewGroup", "JoinWelcome", "JoinExternal", "PendingCommit"}, nil, serves,
+		"servers follow groups by mls.PublicGroup: they hold no secrets, decrypt nothing and commit nothing (RS-5, ARC-8)"},
 	{"net/http", []string{"*"}, []string{"Status*", "ParseTime"}, speechless,
 		"only federation and api speak HTTP; a status code is all that is needed here"},
 }

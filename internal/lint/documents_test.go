@@ -191,6 +191,62 @@ func TestCoverageTableCanFail(t *testing.T) {
 	}
 }
 
+// forgotten are requirements of the checklist that neither the table nor limits.md names.
+// In limits.md an id counts wherever it stands.
+func forgotten(checklist, limits string, rows []coverageRow) (ids []string, all int) {
+	said := map[string]bool{}
+	for _, r := range rows {
+		for _, id := range r.ids {
+			said[id] = true
+		}
+	}
+	for _, id := range regexp.MustCompile(`\b[A-Z]+-[0-9]+\b`).FindAllString(limits, -1) {
+		said[id] = true
+	}
+	for _, m := range regexp.MustCompile(`(?m)^- \*\*([A-Z]+-[0-9]+)\*\* \[`).FindAllStringSubmatch(checklist, -1) {
+		if all++; !said[m[1]] {
+			ids = append(ids, m[1])
+		}
+	}
+	return ids, all
+}
+
+// Each requirement of the project's checklist has a row, or limits.md says that it is not
+// met.
+func TestNoRequirementIsForgotten(t *testing.T) {
+	root := moduleRoot(t)
+	checklist, err := os.ReadFile(filepath.Join(root, "../shared/mimi-requirements.md"))
+	if err != nil {
+		if os.Getenv("HUBBUB_REQUIRE_SHARED") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("the checklist of requirements does not lie beside the repository")
+	}
+	read := func(file string) string {
+		b, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	rows, _ := parseCoverage(read("docs/spec/coverage.md"))
+	ids, all := forgotten(string(checklist), read("docs/limits.md"), rows)
+	for _, id := range ids {
+		t.Errorf("%s: give it a row in docs/spec/coverage.md, or say in docs/limits.md that it is not met", id)
+	}
+	if all < 400 {
+		t.Errorf("the checklist has %d requirements: its form has changed", all)
+	}
+}
+
+func TestNoRequirementIsForgottenCanFail(t *testing.T) {
+	rows, _ := parseCoverage("| id | code | test |\n|---|---|---|\n| KM-1, KM-2 | `a.go:A` | - |\n")
+	ids, all := forgotten("- **KM-1** [K; M] x\n- **KM-2** [K; M] x\n- **KM-3** [K; M] x\n- **KM-4** [K; M] see **KM-9**\n", "nothing of KM-3 yet", rows)
+	if all != 4 || len(ids) != 1 || ids[0] != "KM-4" {
+		t.Errorf("%v of %d", ids, all)
+	}
+}
+
 // requirement is one line of go.mod.
 type requirement struct {
 	path     string
