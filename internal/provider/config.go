@@ -47,6 +47,7 @@ type Config struct {
 	API        APIConfig        `toml:"api"`
 	IdentityCA IdentityCAConfig `toml:"identity_ca"`
 	Assets     AssetsConfig     `toml:"assets"`
+	Rooms      RoomsConfig      `toml:"rooms"`
 	Limits     LimitsConfig     `toml:"limits"`
 	Log        LogConfig        `toml:"log"`
 }
@@ -131,6 +132,7 @@ func (c Config) withDefaults() Config {
 		c.API.CertFile, c.API.KeyFile = c.Federation.CertFile, c.Federation.KeyFile
 	}
 	setDefault(&c.Assets.Host, c.Identity)
+	c.Rooms = c.Rooms.withDefaults()
 	c.Limits = c.Limits.withDefaults()
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
@@ -212,6 +214,7 @@ func (c Config) Validate() error {
 	if _, err := mimi.ParseDomain(c.Assets.Host); err != nil && c.Assets.Host != "" {
 		bad("assets.host", "%v", err)
 	}
+	c.Rooms.validate(bad)
 	c.Limits.validate(bad)
 	if _, ok := logLevels[c.Log.Level]; !ok {
 		bad("log.level", "must be debug, info, warn or error")

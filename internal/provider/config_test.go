@@ -65,6 +65,7 @@ func TestLoad(t *testing.T) {
 			RunningPerPeer: 16, QueuedPerPeer: 50, OutboxPerUser: 10_000, OutboxPerPeer: 1_000_000, OutboxBytesPerPeer: 1 << 30,
 			UploadBytes: 25 << 20, AssetBytesPerUser: 1 << 30, TransfersPerUser: 4},
 		Assets: AssetsConfig{Host: "a.localhost"},
+		Rooms:  RoomsConfig{Persistent: "any", Discoverable: "any", Pseudonyms: "any"},
 		Log:    LogConfig{Level: "debug", Format: "text"},
 	}
 	if !reflect.DeepEqual(c, want) {

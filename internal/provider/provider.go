@@ -167,7 +167,7 @@ func (p *Provider) wire(k keyring) error {
 	verifier := &mimi.Verifier{Roots: k.users}
 	hubKey := &mls.SignatureKey{Suite: suite, Private: k.hub.Seed(), Public: k.hub.Public().(ed25519.PublicKey)}
 	p.franker = moderation.NewFranker(k.frank, hubKey)
-	env := &room.Env{Verifier: verifier, Limits: p.cfg.Limits.ofRooms(), Frank: p.franker.Frank, Signer: hubKey}
+	env := &room.Env{Verifier: verifier, Limits: p.cfg.Limits.ofRooms(), Envelope: p.cfg.Rooms.envelope(), Frank: p.franker.Frank, Signer: hubKey}
 	p.notifier = api.NewNotifier()
 	var err error
 	if p.book, err = peer.Open(context.Background(), p.store, time.Now); err != nil {

@@ -16,6 +16,9 @@ func (s State) submitCommit(env *Env, in *Handshake, timestamp uint64) (State, E
 	if err != nil {
 		return s, Effects{}, err
 	}
+	if err := env.checkEnvelope(s.view.now, next.view.now); err != nil {
+		return s, Effects{}, err
+	}
 	if next.groupInfo, err = c.groupInfo(&in.bundle.GroupInfo); err != nil {
 		return s, Effects{}, err
 	}

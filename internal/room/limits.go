@@ -1,6 +1,9 @@
 package room
 
-import "hubbub/mls"
+import (
+	"hubbub/mimi/policy"
+	"hubbub/mls"
+)
 
 // Limits bound what a hub accepts into a room; zero means the default in
 // brackets. A hub chooses its own, and it may have chosen others before or by
@@ -40,6 +43,15 @@ func (env *Env) limits(replica bool) Limits {
 		Pending:          min(limit(l.Pending, defaultPending), MaxPending),
 		PendingPerSender: min(limit(l.PendingPerSender, defaultPendingPerSender), MaxPending),
 	}
+}
+
+// checkEnvelope holds the policy of a room we host to what we allow at all. Followers do not
+// know that.
+func (env *Env) checkEnvelope(before, after *policy.State) error {
+	if env.Envelope == nil {
+		return nil
+	}
+	return classify(env.Envelope.Check(before, after))
 }
 
 func limit(v, def int) int {

@@ -29,6 +29,9 @@ func (s State) handshake(env *Env, in *Handshake, timestamp uint64) (State, Effe
 		return s, Effects{}, err
 	}
 	next, err := s.propose(env, list, in.Peer, timestamp)
+	if err == nil { // the next commit would have to carry it
+		err = env.checkEnvelope(s.view.effective, next.view.effective)
+	}
 	if err != nil {
 		return s, Effects{}, err
 	}

@@ -58,6 +58,9 @@ func create(env *Env, in Creation, nowMS uint64) (State, Effects, error) {
 	if err := s.checkWhole(env.limits(false)); err != nil {
 		return s, Effects{}, err
 	}
+	if err := env.checkEnvelope(nil, s.view.now); err != nil {
+		return s, Effects{}, err
+	}
 	eff := Effects{
 		StateChanged: true, Participants: list,
 		Joined: []Joined{{User: creator, Client: in.Creator}},

@@ -29,8 +29,9 @@ import (
 // is in use.
 type Env struct {
 	Verifier *mimi.Verifier
-	Limits   Limits  // of the rooms we host
-	Frank    Franker // nil: no message is franked
+	Limits   Limits           // of the rooms we host
+	Envelope *policy.Envelope // of their policies (POL-32); nil = they may say what they like
+	Frank    Franker          // nil: no message is franked
 	// Signer signs the proposals of the rooms we host; nil: none are made. Signatures
 	// follow from what is signed, so a step that is taken again makes the same.
 	Signer *mls.SignatureKey
