@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -61,6 +62,8 @@ var kinds = []kind{
 	{"update-response", of(mimi.ParseUpdateRoomResponse)},
 	{"submit-response", of(mimi.ParseSubmitMessageResponse)},
 	{"content", of(content.Decode)},
+	{"status", of(content.DecodeStatus)},
+	{"derived", of(content.DecodeDerived)},
 	{"participants", of(mimi.ParseParticipantList)},
 	{"room-metadata", of(mimi.ParseRoomMetaData)},
 }
@@ -68,7 +71,7 @@ var kinds = []kind{
 // Kinds lists the names of what can be decoded.
 func Kinds() []string {
 	var out []string
-	for _, k := range kinds {
+	for _, k := range slices.Concat(kinds, componentKinds()) {
 		out = append(out, k.name)
 	}
 	return out
@@ -82,12 +85,17 @@ type Decoded struct {
 	Also []string
 }
 
-// Decode finds out what bytes are; as forces one kind, "" tries all. If nothing
-// fits the error has a line for each kind that was tried.
+// Decode finds out what bytes are; as forces one kind, "" tries all but those that
+// nearly any bytes could be, such as components. If nothing fits the error has a line for
+// each kind that was tried.
 func Decode(b []byte, as string) (*Decoded, error) {
 	var found *Decoded
 	var failed []string
-	for _, k := range kinds {
+	tried := kinds
+	if as != "" {
+		tried = slices.Concat(kinds, componentKinds())
+	}
+	for _, k := range tried {
 		if as != "" && k.name != as {
 			continue
 		}
@@ -156,6 +164,11 @@ func (p *printer) value(depth int, v reflect.Value) {
 			return
 		}
 		v = v.Elem()
+	}
+	if name, decoded, ok := inside(v); ok {
+		p.line(depth, name, ":")
+		p.value(depth+1, reflect.ValueOf(decoded))
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -9,7 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"hubbub/mimi"
 	"hubbub/mimi/content"
+	"hubbub/mimi/policy"
+	"hubbub/mls"
+	"hubbub/mls/wire"
 )
 
 // vectors reads the official messages, which lie beside the repository.
@@ -104,5 +108,69 @@ func TestBytes(t *testing.T) {
 		if got := Bytes([]byte(in)); string(got) != string(raw) {
 			t.Errorf("%s: %x", name, got)
 		}
+	}
+}
+
+// What a room and a leaf carry is decoded where it stands, each component by its name.
+func TestDecodeComponents(t *testing.T) {
+	d, err := policy.InitialDictionary("mimi://a.localhost/r/x", "club", "mimi://a.localhost/u/alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := wire.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows := func(b []byte, as string, want ...string) {
+		t.Helper()
+		got, err := Decode(b, as)
+		if err != nil {
+			t.Errorf("%s: %v", as, err)
+			return
+		}
+		var out strings.Builder
+		if err := Print(&out, got); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("%s: no %q in\n%s", as, w, out.String())
+			}
+		}
+	}
+	shows(whole, "app-data-dictionary", "participant-list (0x0022)", "mimi://a.localhost/u/alice", "metadata (0x0023)", "club", "roles (0x0025)", "base-policy (0x0027)")
+	leaf := policy.LeafExtension()
+	shows(leaf.Data, "app-data-dictionary", "content-media-types (0x0003)", "text/markdown")
+	for _, c := range components {
+		data, ok := d.Get(c.id)
+		if !ok {
+			continue
+		}
+		shows(data, c.name, c.name)
+		if _, err := Decode(append(data, 0), c.name); err == nil {
+			t.Errorf("%s: an octet too many is taken", c.name)
+		}
+	}
+	update, err := (&mimi.ParticipantListUpdate{Removed: []uint32{3}}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows(update, "participant-list-update", "Removed", "3")
+	var out strings.Builder
+	err = Print(&out, &Decoded{Kind: "proposal", Value: &mls.Proposal{Type: mls.ProposalTypeAppDataUpdate, AppDataUpdate: &mls.AppDataUpdate{
+		Component: mimi.ComponentParticipantList, Op: mls.AppDataUpdateOpUpdate, Data: update}}})
+	if err != nil || !strings.Contains(out.String(), "participant-list-update (0x0022)") {
+		t.Errorf("an update in a proposal: %v\n%s", err, out.String())
+	}
+}
+
+func TestDecodeStatusReport(t *testing.T) {
+	b, err := content.StatusReport{{Message: content.ID{1, 2}, Status: content.StatusRead}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Decode(b, "")
+	if err != nil || d.Kind != "status" {
+		t.Errorf("%+v, %v", d, err)
 	}
 }
