@@ -114,6 +114,7 @@ func TestNoSecretsInLogs(t *testing.T) {
 		s.octets("the hub key of "+string(d), w.hubKey(d).Seed())
 		s.octets("the hub key of "+string(d), w.hubKey(d))
 	}
+	s.keyFiles(t, w)
 	w.codes = func(code string) { s.text("a join code", code) }
 	alice, bob, cathy := w.device("alice@a.localhost", "phone"), w.device("bob@b.localhost", "phone"), w.device("cathy@b.localhost", "phone")
 	for _, dir := range w.devices {
@@ -121,6 +122,7 @@ func TestNoSecretsInLogs(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
+	const attached = "canary-attachment-41aa41aa41aa"
 	const name, first, second, code, token = "canary-room-name-7fe1", "canary-plaintext-5b0c", "canary-plaintext-9d2e",
 		"canar-ycana-rycan-aryca-naryc", "canary-token-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	for _, c := range []string{first, second} {
@@ -151,6 +153,14 @@ func TestNoSecretsInLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprintln(&answers, cathy.JoinByLink(ctx, wrong))
+	s.text("an attachment", attached)
+	post(t, alice, room, second, "canary-file-name-3c3c.txt", []byte(attached))
+	m, a := attachmentOf(t, bob, room, second)
+	s.text("the name of an attachment", "canary-file-name-3c3c.txt")
+	if err := bob.ReadAttachment(ctx, m, a, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	answers.WriteString(w.operate(ctx, room))
 	w.stop("a.localhost") // outages make the talkative kind of log lines
 	waiting := send(t, bob, room, second)
 	answers.WriteString(w.misuse(ctx, "b.localhost", code, token))
@@ -175,6 +185,7 @@ func TestNoSecretsInLogs(t *testing.T) {
 	for _, found := range s.in(answers.String()) {
 		t.Errorf("an answer holds %s", found)
 	}
+	s.without("the name of a room").atRest(t, w)
 	// A search that finds nothing because it cannot would be worth nothing.
 	planted := s.in("x " + first + " y " + base64.StdEncoding.EncodeToString([]byte(second)) + " " + fmt.Sprint(w.hubKey("a.localhost").Seed()))
 	if len(planted) < 3 {
