@@ -33,9 +33,9 @@ const (
 	idleWanted = 0.9
 )
 
-func measureMachine(dir string) (m machine, err error) {
+func measureMachine(ctx context.Context, dir string, quiet time.Duration) (m machine, err error) {
 	m.CPUs = runtime.NumCPU()
-	m.IdleShare = idle(time.Second)
+	m.IdleShare = waitIdle(ctx, quiet)
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return m, err

@@ -77,7 +77,7 @@ func parse(args []string) (o options, err error) {
 	fs.IntVar(&o.users, "users", 1000, "receivers of the work fan")
 	fs.IntVar(&o.posts, "posts", 20, "messages of the work fan")
 	fs.IntVar(&o.window, "window", 1024, "messages of one sender under way at once")
-	fs.DurationVar(&o.limit, "limit", time.Minute, "stop sending in a pipelined work after this; the rate is of what was sent")
+	fs.DurationVar(&o.limit, "limit", time.Minute, "stop sending in the work one after this; the rate is of what was sent")
 	fs.DurationVar(&o.quiet, "quiet", 10*time.Second, "before each work, wait so long at most until the machine is idle")
 	fs.StringVar(&o.json, "json", "", "write the report to this file as well")
 	fs.BoolVar(&o.keep, "keep", false, "leave configurations, logs and stores in the temporary directory")
@@ -142,7 +142,7 @@ func run(ctx context.Context, o options) (*report, error) {
 	r := &report{Began: began.UTC().Format(time.RFC3339), Window: o.window, BodyBytes: bodyBytes, Versions: versions(o.servers)}
 	defer func() { r.Seconds = time.Since(began).Seconds() }()
 	progress("the machine: syncs and waking")
-	if r.Machine, err = measureMachine(dir); err != nil {
+	if r.Machine, err = measureMachine(ctx, dir, o.quiet); err != nil {
 		return r, err
 	}
 	if err := raiseFiles(); err != nil {
