@@ -101,6 +101,8 @@ func TestLoadRefuses(t *testing.T) {
 		"room too large":      {`[api]`, "[limits]\nclients_per_room = 10001\n[api]", []string{"limits.clients_per_room: must be between 1 and 10000"}},
 		"negative count":      {`[api]`, "[limits]\noutbox_per_user = -1\n[api]", []string{"limits.outbox_per_user: must be between 1 and"}},
 		"bad rate":            {`[api]`, "[limits]\nenrolment_failures = \"many\"\n[api]", []string{"limits.enrolment_failures: must be like"}},
+		"a third way":         {`[api]`, "[rooms]\npersistent = \"maybe\"\n[api]", []string{`rooms.persistent: must be "yes", "no" or "any"`}},
+		"frozen what":         {`[api]`, "[rooms]\nfrozen = [\"logging\", \"poems\"]\n[api]", []string{`rooms.frozen: "poems" is none of assets, base`}},
 		"half an API keypair": {`[api]`, "[api]\ncert_file = \"x\"", []string{"api.key_file: is required"}},
 	} {
 		text := strings.Replace(goodConfig, tc.old, tc.new, 1)
