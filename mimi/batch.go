@@ -51,7 +51,13 @@ func ParseBatchRequest(b []byte) (*BatchRequest, error) {
 }
 
 // Marshal gives the body.
-func (b *BatchRequest) Marshal() ([]byte, error) { return wire.Marshal(b) }
+func (b *BatchRequest) Marshal() ([]byte, error) {
+	size := 16
+	for i := range b.Items {
+		size += 16 + len(b.Items[i].Room) + len(b.Items[i].Body)
+	}
+	return wire.MarshalSized(b, size)
+}
 
 // Encode writes the body to w.
 func (b *BatchRequest) Encode(w *wire.Writer) {
@@ -100,7 +106,13 @@ func ParseBatchResponse(b []byte) (*BatchResponse, error) {
 }
 
 // Marshal gives the body.
-func (b *BatchResponse) Marshal() ([]byte, error) { return wire.Marshal(b) }
+func (b *BatchResponse) Marshal() ([]byte, error) {
+	size := 16
+	for i := range b.Answers {
+		size += 16 + len(b.Answers[i].Body)
+	}
+	return wire.MarshalSized(b, size)
+}
 
 // Encode writes the body to w.
 func (b *BatchResponse) Encode(w *wire.Writer) {

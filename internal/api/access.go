@@ -38,7 +38,7 @@ type access struct {
 // accessTo judges what the user may see of a room. Rooms that do not exist and
 // rooms the user never was in give the same error.
 func accessTo(tx store.ReadTx, user mimi.UserURI, uri mimi.RoomURI) (*access, error) {
-	rec, err := tx.Room(uri)
+	rec, err := tx.RoomHead(uri)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, noSuchRoom()
 	}

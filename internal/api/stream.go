@@ -306,11 +306,11 @@ func (st *stream) roomList(tx store.ReadTx, spans []store.Membership, p *page) e
 		return err
 	}
 	for _, r := range recs {
-		participants, err := tx.Participants(r.URI)
+		in, err := tx.IsParticipant(r.URI, st.c.User)
 		if err != nil {
 			return err
 		}
-		in, member := isIn(participants, st.c.User), inGroup(spans, r.URI)
+		member := inGroup(spans, r.URI)
 		c := st.cursor(r.URI)
 		if c.in == in && c.member == member && (c.shown || !in) {
 			continue
@@ -348,7 +348,7 @@ func (st *stream) welcomes(tx store.ReadTx, p *page, upTo uint64, wanted func(mi
 
 // hashAt gives the chain hash after an entry, nil if it is not held here.
 func hashAt(tx store.ReadTx, room mimi.RoomURI, seq uint64) []byte {
-	rec, err := tx.Room(room)
+	rec, err := tx.RoomHead(room)
 	if err != nil {
 		return nil
 	}

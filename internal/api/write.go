@@ -92,7 +92,7 @@ func (w *write) joins() bool {
 // knock is access for somebody who is about to join a room without being in it. Of
 // rooms of other providers nothing need be known here yet.
 func knock(tx store.ReadTx, uri mimi.RoomURI, self mimi.Domain) (*access, error) {
-	rec, err := tx.Room(uri)
+	rec, err := tx.RoomHead(uri)
 	switch {
 	case errors.Is(err, store.ErrNotFound) && uri.Domain() == self:
 		return nil, noSuchRoom()

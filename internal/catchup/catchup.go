@@ -55,7 +55,7 @@ type Part struct {
 func Open(ctx context.Context, st store.Store, uri mimi.RoomURI, from room.Pos, until uint64) (*Part, error) {
 	p := &Part{st: st, room: uri, from: from}
 	err := st.View(ctx, func(tx store.ReadTx) error {
-		rec, err := tx.Room(uri)
+		rec, err := tx.RoomHead(uri)
 		if err != nil {
 			return err
 		}

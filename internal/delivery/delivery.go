@@ -103,7 +103,7 @@ func (s *Service) Report(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI
 		if uri.Domain() != s.cfg.Domain {
 			return store.ErrNotFound
 		}
-		rec, err := tx.Room(uri)
+		rec, err := tx.RoomHead(uri)
 		if err != nil {
 			return err
 		}

@@ -212,6 +212,7 @@ func (n *notification) freshByMessage(ctx context.Context) ([]*room.Announcement
 // It stops at the first that is not acceptable; those before it stand.
 func (n *notification) steps(ctx context.Context, list []*room.Announcement) error {
 	now := n.f.nowMS()
+	n.appends = make([]store.Append, 0, len(list))
 	for _, a := range list {
 		if a.IsWelcome() {
 			if err := n.welcome(ctx, a); err != nil {

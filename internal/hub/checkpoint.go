@@ -62,7 +62,7 @@ func (h *Hub) Report(ctx context.Context, peer mimi.Domain, uri mimi.RoomURI) (*
 	// Only what is in the store is durable, and only that may be signed.
 	var rec *store.RoomRecord
 	err = h.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
-		rec, err = tx.Room(uri)
+		rec, err = tx.RoomHead(uri)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {

@@ -181,9 +181,8 @@ func (h *Hub) messages(ctx context.Context, r *hosted, list []*write) {
 		return
 	}
 	state, now := *r.state, h.nowMS()
-	var rows []store.Append
-	var fresh, rest []*write
-	held := map[[32]byte]bool{}
+	rows, fresh, held := make([]store.Append, 0, len(list)), make([]*write, 0, len(list)), make(map[[32]byte]bool, len(list))
+	var rest []*write
 	for _, w := range list {
 		if !r.knows(h.cfg.Domain, w.peer) {
 			w.settle(nil, errNoRoom())

@@ -82,7 +82,7 @@ func (r *rooms) post(ctx context.Context, s store.Submission) (store.Submission,
 	ctx = context.WithoutCancel(ctx)
 	s.Hub, s.State, s.EnqueuedAt = r.domain, store.Queued, uint64(time.Now().UnixMilli())
 	err := r.store.Update(ctx, func(tx store.Tx) (err error) {
-		if _, err := tx.Room(s.Room); err != nil {
+		if _, err := tx.RoomHead(s.Room); err != nil {
 			return err
 		}
 		s, err = tx.Enqueue(s)

@@ -243,12 +243,14 @@ type ReadTx interface {
 
 	// Room returns a room, ErrNotFound if there is none.
 	Room(uri mimi.RoomURI) (*RoomRecord, error)
+	// RoomHead is Room without its State, which grows with the members.
+	RoomHead(uri mimi.RoomURI) (*RoomRecord, error)
 	// HasRoom says whether there is such a room.
 	HasRoom(uri mimi.RoomURI) (bool, error)
-	// Rooms lists all rooms, by URI, those set aside included.
+	// Rooms lists all rooms, by URI, those set aside included, without State.
 	Rooms() ([]RoomRecord, error)
 	// RoomsOfUser lists the rooms in whose participant list the user is or
-	// once was, by URI; none that was set aside.
+	// once was, by URI, without State; none that was set aside.
 	RoomsOfUser(user mimi.UserURI) ([]RoomRecord, error)
 	// Entries returns entries with Seq > after in order: at most limit of
 	// them and, beyond the first, at most maxBytes of bodies.
@@ -257,6 +259,8 @@ type ReadTx interface {
 	EntryByMessage(uri mimi.RoomURI, messageHash [32]byte) (*Entry, error)
 	// Participants returns the participant list in its order.
 	Participants(uri mimi.RoomURI) ([]room.Participant, error)
+	// IsParticipant says whether a user is in that list.
+	IsParticipant(uri mimi.RoomURI, user mimi.UserURI) (bool, error)
 	// History returns the membership history with Seq >= from, in order.
 	History(uri mimi.RoomURI, from uint64) ([]room.Change, error)
 

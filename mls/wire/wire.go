@@ -48,7 +48,13 @@ type Decoder interface{ Decode(r *Reader) }
 // Marshal returns the encoding of e in a fresh slice.
 // It returns ErrTooLong if some vector is too large, or what e reported.
 func Marshal(e Encoder) ([]byte, error) {
-	w := Writer{buf: make([]byte, 0, 128)} // most encodings grow no more than once
+	return MarshalSized(e, 128) // most encodings grow no more than once
+}
+
+// MarshalSized is Marshal for an encoding of about size octets, which it does not
+// have to make place for step by step. A wrong guess costs only time.
+func MarshalSized(e Encoder, size int) ([]byte, error) {
+	w := Writer{buf: make([]byte, 0, max(size, 0))}
 	e.Encode(&w)
 	return w.Bytes()
 }

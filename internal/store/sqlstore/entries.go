@@ -131,7 +131,5 @@ func (t *tx) Ack(client mimi.ClientURI, uri mimi.RoomURI, seq uint64) error {
 		acked, id, string(client)); err != nil {
 		return err
 	}
-	_, err = t.write("DELETE FROM in_welcomes WHERE client = $1 AND room = $2 AND seq <= $3",
-		string(client), id, acked)
-	return err
+	return t.dropWelcomes(client, id, acked)
 }

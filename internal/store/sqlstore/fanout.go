@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 
 	"hubbub/internal/store"
@@ -103,17 +105,62 @@ func (t *readTx) InWelcomes(client mimi.ClientURI) ([]store.InWelcome, error) {
 	return list(t.s, func(row row) (w store.InWelcome, err error) {
 		err = row.Scan(&w.Client, &w.Room, &w.Seq, &w.Body)
 		return w, err
-	}, `SELECT w.client, r.uri, w.seq, w.body FROM in_welcomes w JOIN rooms r ON r.id = w.room
+	}, `SELECT w.client, r.uri, w.seq, b.body FROM in_welcomes w JOIN rooms r ON r.id = w.room
+		JOIN welcomes b ON b.id = w.welcome
 		WHERE w.client = $1 AND r.former = '' ORDER BY w.id`, string(client))
 }
 
 func (t *tx) PutInWelcome(w store.InWelcome) error {
-	id, err := t.roomID(w.Room)
+	room, err := t.roomID(w.Room)
 	if err != nil {
 		return err
 	}
-	_, err = t.write(`INSERT INTO in_welcomes (client, room, seq, body) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (client, room, seq) DO NOTHING`,
-		string(w.Client), id, ordinal(w.Seq), bytesOf(w.Body))
+	var id int64
+	err = t.s.one([]any{&id}, "SELECT id FROM in_welcomes WHERE client = $1 AND room = $2 AND seq = $3",
+		string(w.Client), room, ordinal(w.Seq))
+	if !errors.Is(err, store.ErrNotFound) {
+		return t.note(err) // it is there
+	}
+	body, err := t.welcome(room, ordinal(w.Seq), w.Body)
+	if err != nil {
+		return err
+	}
+	_, err = t.write("INSERT INTO in_welcomes (client, room, seq, welcome) VALUES ($1, $2, $3, $4)",
+		string(w.Client), room, ordinal(w.Seq), body)
+	return err
+}
+
+// welcome is the body of a Welcome as it is stored, once for all its clients.
+type welcome struct {
+	id, room, seq int64
+	body          []byte
+}
+
+// welcome finds or stores the body of a Welcome.
+func (t *tx) welcome(room, seq int64, body []byte) (id int64, err error) {
+	if last := &t.lastWelcome; last.id != 0 && last.room == room && last.seq == seq && bytes.Equal(last.body, body) {
+		return last.id, nil
+	}
+	err = t.s.one([]any{&id}, "SELECT id FROM welcomes WHERE room = $1 AND seq = $2 AND body = $3", room, seq, bytesOf(body))
+	if errors.Is(err, store.ErrNotFound) {
+		err = t.writeOne([]any{&id}, "INSERT INTO welcomes (room, seq, body) VALUES ($1, $2, $3) RETURNING id", room, seq, bytesOf(body))
+	}
+	if err != nil {
+		return 0, t.note(err)
+	}
+	t.lastWelcome = welcome{id, room, seq, body}
+	return id, nil
+}
+
+// dropWelcomes drops the Welcomes that a client has acknowledged, and their bodies
+// if they were the last of theirs.
+func (t *tx) dropWelcomes(client mimi.ClientURI, room, upTo int64) error {
+	n, err := t.write("DELETE FROM in_welcomes WHERE client = $1 AND room = $2 AND seq <= $3", string(client), room, upTo)
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = t.write(`DELETE FROM welcomes WHERE room = $1 AND seq <= $2
+		AND NOT EXISTS (SELECT 1 FROM in_welcomes w WHERE w.welcome = welcomes.id)`, room, upTo)
+	t.lastWelcome = welcome{}
 	return err
 }

@@ -12,6 +12,9 @@ import (
 const selectRoom = `SELECT r.uri, r.hub, r.head_seq, r.head_hash, r.start_seq, r.start_hash,
 	r.last_timestamp, r.epoch, r.frozen, r.former, s.state FROM rooms r JOIN room_states s ON s.room = r.id `
 
+const selectHead = `SELECT r.uri, r.hub, r.head_seq, r.head_hash, r.start_seq, r.start_hash,
+	r.last_timestamp, r.epoch, r.frozen, r.former, NULL FROM rooms r `
+
 func scanRoom(row row) (r store.RoomRecord, err error) {
 	err = row.Scan(&r.URI, &r.Hub, &r.Head.Seq, (*hash)(&r.Head.Hash), &r.Start.Seq, (*hash)(&r.Start.Hash),
 		&r.LastTimestamp, (*word)(&r.Epoch), &r.Frozen, &r.Former, &r.State)
@@ -19,7 +22,15 @@ func scanRoom(row row) (r store.RoomRecord, err error) {
 }
 
 func (t *readTx) Room(uri mimi.RoomURI) (*store.RoomRecord, error) {
-	rooms, err := list(t.s, scanRoom, selectRoom+"WHERE r.uri = $1", string(uri))
+	return t.room(uri, selectRoom)
+}
+
+func (t *readTx) RoomHead(uri mimi.RoomURI) (*store.RoomRecord, error) {
+	return t.room(uri, selectHead)
+}
+
+func (t *readTx) room(uri mimi.RoomURI, query string) (*store.RoomRecord, error) {
+	rooms, err := list(t.s, scanRoom, query+"WHERE r.uri = $1", string(uri))
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +46,11 @@ func (t *readTx) HasRoom(uri mimi.RoomURI) (bool, error) {
 }
 
 func (t *readTx) Rooms() ([]store.RoomRecord, error) {
-	return list(t.s, scanRoom, selectRoom+"ORDER BY r.uri")
+	return list(t.s, scanRoom, selectHead+"ORDER BY r.uri")
 }
 
 func (t *readTx) RoomsOfUser(user mimi.UserURI) ([]store.RoomRecord, error) {
-	return list(t.s, scanRoom, selectRoom+
+	return list(t.s, scanRoom, selectHead+
 		"JOIN participants p ON p.room = r.id WHERE p.user_uri = $1 AND r.former = '' ORDER BY r.uri", string(user))
 }
 
@@ -52,6 +63,19 @@ func (t *readTx) Participants(uri mimi.RoomURI) ([]room.Participant, error) {
 		err = row.Scan(&p.User, &p.Role)
 		return p, err
 	}, "SELECT user_uri, role FROM participants WHERE room = $1 AND place >= 0 ORDER BY place", id)
+}
+
+func (t *readTx) IsParticipant(uri mimi.RoomURI, user mimi.UserURI) (in bool, err error) {
+	id, known, err := t.knownRoom(uri)
+	if err != nil || !known {
+		return false, err
+	}
+	var place int64
+	err = t.s.one([]any{&place}, "SELECT place FROM participants WHERE room = $1 AND user_uri = $2", id, string(user))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && place >= 0, err
 }
 
 func (t *readTx) History(uri mimi.RoomURI, from uint64) ([]room.Change, error) {

@@ -32,6 +32,8 @@ type tx struct {
 	// call has written.
 	touched map[int64]bool
 	pending pendingMark // where the call began
+
+	lastWelcome welcome // the body that was stored last; id 0 = none
 }
 
 var (

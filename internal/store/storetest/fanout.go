@@ -1,13 +1,19 @@
 package storetest
 
 import (
+	"errors"
+	"fmt"
+	"strings"
+
 	"hubbub/internal/store"
+	"hubbub/mimi"
 )
 
 var fanoutChecks = []check{
 	{"Fanout", testFanout},
 	{"OutWelcomes", testOutWelcomes},
 	{"InWelcomes", testInWelcomes},
+	{"SharedWelcomes", testSharedWelcomes},
 }
 
 func testFanout(f *suite) {
@@ -79,4 +85,42 @@ func testInWelcomes(f *suite) {
 	f.harmless(func(tx store.Tx) error { return tx.PutInWelcome(want[0]) })
 	f.equal("welcomes", want, inWelcomes(f, phone))
 	f.equal("none", []store.InWelcome{}, inWelcomes(f, laptop))
+}
+
+// testSharedWelcomes has one Welcome wait for two clients: it is stored once, and for
+// as long as one of them has not acknowledged it.
+func testSharedWelcomes(f *suite) {
+	l := f.newLog(lobby)
+	f.append(l, func(a *store.Append) {
+		a.Joined = []store.Membership{{Client: phone, User: alice, After: 1}, {Client: laptop, User: alice, After: 1}}
+	})
+	const tablet mimi.ClientURI = "mimi://a.localhost/d/alice/tablet"
+	shared, other := []byte("a large tree"), []byte("another one")
+	f.update(func(tx store.Tx) error {
+		for _, w := range []store.InWelcome{
+			{Client: phone, Room: lobby, Seq: 1, Body: shared}, {Client: laptop, Room: lobby, Seq: 1, Body: shared},
+			{Client: tablet, Room: lobby, Seq: 1, Body: other},
+		} {
+			if err := tx.PutInWelcome(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	stored := func() int {
+		dump := get(f, func(tx store.ReadTx) (*string, error) { d, err := tx.Dump(); return &d, err })
+		return strings.Count(*dump, fmt.Sprintf("%x", shared))
+	}
+	f.equal("times stored", 1, stored())
+	f.update(func(tx store.Tx) error { return tx.Ack(phone, lobby, 1) })
+	f.equal("acknowledged", 0, len(inWelcomes(f, phone)))
+	f.equal("for the other", shared, inWelcomes(f, laptop)[0].Body)
+	// It comes again, for one who has it not any more.
+	f.update(func(tx store.Tx) error {
+		return tx.PutInWelcome(store.InWelcome{Client: phone, Room: lobby, Seq: 1, Body: shared})
+	})
+	f.equal("times stored", 1, stored())
+	f.update(func(tx store.Tx) error { return errors.Join(tx.Ack(laptop, lobby, 1), tx.Ack(phone, lobby, 1)) })
+	f.equal("times stored in the end", 0, stored())
+	f.equal("another body", other, inWelcomes(f, tablet)[0].Body)
 }

@@ -92,7 +92,13 @@ func testRooms(f *suite) {
 	f.newLog(lobby)
 	f.newLog(attic)
 	rooms := get(f, func(tx store.ReadTx) ([]store.RoomRecord, error) { return tx.Rooms() })
-	f.equal("rooms", []store.RoomRecord{record(attic), record(lobby)}, rooms)
+	want := []store.RoomRecord{record(attic), record(lobby)}
+	for i := range want {
+		want[i].State = nil
+	}
+	f.equal("rooms", want, rooms)
+	f.equal("one", &want[1], get(f, func(tx store.ReadTx) (*store.RoomRecord, error) { return tx.RoomHead(lobby) }))
+	missing(f, func(tx store.ReadTx) (*store.RoomRecord, error) { return tx.RoomHead("mimi://a.localhost/r/none") })
 }
 
 func testState(f *suite) {
@@ -154,6 +160,15 @@ func testRoomsOfUser(f *suite) {
 	f.equal("rooms", []mimi.RoomURI{attic, lobby}, roomsOf(f, alice))
 	f.equal("rooms of bob", []mimi.RoomURI{attic}, roomsOf(f, bob))
 	f.equal("rooms of a stranger", []mimi.RoomURI{}, roomsOf(f, cathy))
+	for user, rooms := range map[mimi.UserURI][2]bool{alice: {true, false}, bob: {false, true}, cathy: {}} {
+		for i, uri := range []mimi.RoomURI{lobby, attic} {
+			f.view(func(tx store.ReadTx) error {
+				in, err := tx.IsParticipant(uri, user)
+				f.equal(fmt.Sprint(user, " in ", uri), rooms[i], in)
+				return err
+			})
+		}
+	}
 }
 
 func roomsOf(f *suite, user mimi.UserURI) []mimi.RoomURI {
