@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +19,11 @@ func TestMarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		var mu sync.Mutex // held while what others look at is looked at or changed
 		state, down, asked := client.Waiting, true, 0
 		k := newMarks("mimi://a.localhost/r/x", func(_ context.Context, uri mimi.RoomURI, seq uint64) (client.Delivery, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked++
 			if down {
 				return client.Delivery{}, errors.New("no answer")
@@ -33,7 +37,9 @@ func TestMarks(t *testing.T) {
 			for {
 				select {
 				case x := <-k.told:
+					mu.Lock()
 					told = append(told, deliveryMarks(x.delivery))
+					mu.Unlock()
 				case <-ctx.Done():
 					return
 				}
@@ -43,20 +49,28 @@ func TestMarks(t *testing.T) {
 		k.follow(client.Message{ID: client.MessageID{1}, Seq: 7})
 		<-time.After(10 * time.Minute)
 		synctest.Wait()
+		mu.Lock()
 		if len(told) != 0 || asked < 5 || asked > 30 {
 			t.Errorf("while nobody answers: told %q, asked %d times in 10 minutes", told, asked)
 		}
 		down = false
+		mu.Unlock()
 		<-time.After(10 * time.Minute)
+		mu.Lock()
 		state = client.Stored
+		mu.Unlock()
 		<-time.After(time.Minute)
 		synctest.Wait()
+		mu.Lock()
 		if want := "✓ a.localhost  … b.localhost|✓ a.localhost  ✓ b.localhost"; strings.Join(told, "|") != want {
 			t.Errorf("told %q, want %q", told, want)
 		}
 		before := asked
+		mu.Unlock()
 		<-time.After(time.Hour)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if asked != before {
 			t.Errorf("asked %d times for what everybody has", asked-before)
 		}

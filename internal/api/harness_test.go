@@ -55,7 +55,7 @@ type harness struct {
 	refusal   error              // what Rooms says next
 }
 
-func newHarness(t *testing.T) *harness {
+func newHarness(t *testing.T, change ...func(*Config)) *harness {
 	var st store.Store
 	st, err := sqlstore.Open(t.TempDir())
 	if err != nil {
@@ -73,8 +73,12 @@ func newHarness(t *testing.T) *harness {
 	h.ok(err)
 	issuer, err := identity.NewIssuer(domain, pair)
 	h.ok(err)
-	h.s = New(Config{Domain: domain, Store: st, Rooms: h, Creator: h, KeyPackages: h, Issuer: issuer, Notifier: NewNotifier(), Tails: tails, AckEvery: time.Millisecond,
-		Peer: func(mimi.Domain) PeerStatus { return PeerStatus{LastError: "no answer"} }})
+	cfg := Config{Domain: domain, Store: st, Rooms: h, Creator: h, KeyPackages: h, Issuer: issuer, Notifier: NewNotifier(), Tails: tails, AckEvery: time.Millisecond,
+		Peer: func(mimi.Domain) PeerStatus { return PeerStatus{LastError: "no answer"} }}
+	for _, c := range change {
+		c(&cfg)
+	}
+	h.s = New(cfg)
 	run, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); h.s.Run(run) }()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -67,8 +68,7 @@ func TestAcksAreStoredTogether(t *testing.T) {
 // A client that comes back at once goes on after what it acknowledged, although
 // acks are stored later.
 func TestAckCountsForTheNextStream(t *testing.T) {
-	h := newHarness(t)
-	h.s.acks = newLedger(h.store) // which nobody empties in time
+	h := newHarness(t, func(c *Config) { c.AckEvery = time.Hour }) // nobody empties the ledger in time
 	phone := h.client(alice, "phone")
 	h.room(lobby, 1, []mimi.UserURI{alice}, phone)
 	h.post(lobby, "one")

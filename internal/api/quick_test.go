@@ -138,7 +138,6 @@ func compareHistories(t *testing.T, seed uint64) int {
 			f.s.Notifier.WakeClient(phone)
 		}
 	}
-	h.s.Notifier = NewNotifier() // of no interest here
 	text := 0
 	post := func(uri mimi.RoomURI, more ...func(*store.Append)) uint64 {
 		text++

@@ -55,7 +55,8 @@ type stage struct {
 	env      *devenv.Env
 	places   []*load.Place
 	progress func(format string, args ...any)
-	closers  []func()
+	mu       sync.Mutex
+	closers  []func() // guarded by mu
 }
 
 // newStage starts the providers. The caller closes the stage.
@@ -67,14 +68,14 @@ func newStage(ctx context.Context, o Options) (*stage, error) {
 		if err != nil {
 			return nil, err
 		}
-		st.closers = append(st.closers, stop)
+		st.later(stop)
 	}
 	var err error
 	if st.env, err = devenv.New(options); err != nil {
 		st.close()
 		return nil, err
 	}
-	st.closers = append(st.closers, func() { st.env.Close() })
+	st.later(func() { st.env.Close() })
 	if o.prepare != nil {
 		if err := o.prepare(st.env); err != nil {
 			st.close()
@@ -147,7 +148,11 @@ func (st *stage) close() {
 }
 
 // later has f done when the stage is closed.
-func (st *stage) later(f func()) { st.closers = append(st.closers, f) }
+func (st *stage) later(f func()) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.closers = append(st.closers, f)
+}
 
 // user makes a user with one load client at the i-th provider; one KeyPackage is
 // published.
