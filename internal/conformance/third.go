@@ -39,12 +39,12 @@ var thirdChecks = []check{
 // adding is how the third provider's user came into the room.
 type adding struct {
 	guest    *guest
-	request  []byte // for its key material, as we sent it to the hub
-	followed int    // announcements to the third provider that its client has seen
-	leaving  []byte // the update by which its user leaves
-	early    []byte // a message of ours of the same epoch
-	commit   []byte // a commit of ours that leaves that out
-	external []byte // the commit that removes it
+	request  []byte          // for its key material, as we sent it to the hub
+	done     map[string]bool // steps of its leaving that were taken
+	leaving  []byte          // the update by which its user leaves
+	early    []byte          // a message of ours of the same epoch
+	commit   []byte          // a commit of ours that leaves that out
+	external []byte          // the commit that removes it
 	ext      *mimi.FanoutMessage
 }
 
@@ -61,7 +61,7 @@ func (s *session) bring(ctx context.Context) error {
 	o := &guest{s: t, client: t.client("third", "phone"), asks: s.cfg.As}
 	t.peer.On(mimi.EndpointKeyMaterial, o.supply)
 	t.peer.On(mimi.EndpointNotify, o.notify)
-	add := &adding{guest: o, request: s.claim(g.client, o.client.User, g.uri, nil)}
+	add := &adding{guest: o, done: map[string]bool{}, request: s.claim(g.client, o.client.User, g.uri, nil)}
 	r, err := s.ask(ctx, mimi.EndpointKeyMaterial, string(o.client.User), add.request)
 	if err != nil {
 		return err
@@ -260,7 +260,9 @@ func replayed(ctx context.Context, p *probe) {
 	p.that("a request of b's user, sent by c", err == nil && a.Status != mimi.GroupInfoSuccess, "notAuthorized (2)", fmt.Sprint(a, err))
 }
 
-func bundleAsSent(ctx context.Context, p *probe) {
+func bundleAsSent(ctx context.Context, p *probe) { p.step(ctx, "FAN-12", leaves) }
+
+func leaves(ctx context.Context, p *probe) {
 	g, add := p.s.guest, p.s.adding
 	o := add.guest
 	g.catchUp()
@@ -285,8 +287,21 @@ func bundleAsSent(ctx context.Context, p *probe) {
 	}
 }
 
+// step takes a step of the third user's leaving, once: in the check that it belongs to, or
+// in one that builds on it.
+func (p *probe) step(ctx context.Context, id string, take func(context.Context, *probe)) {
+	if add := p.s.adding; !add.done[id] {
+		add.done[id] = true
+		if p.ID != id {
+			p = &probe{s: p.s, Result: Result{ID: id}}
+		}
+		take(ctx, p)
+	}
+}
+
 // left says whether the third's user has proposed to leave, which all that follows is about.
-func (p *probe) left() bool {
+func (p *probe) left(ctx context.Context) bool {
+	p.step(ctx, "FAN-12", leaves)
 	if p.s.adding.leaving == nil {
 		p.Outcome, p.Reason = Skipped, "c's user could not leave (FAN-12)"
 	}
@@ -294,13 +309,13 @@ func (p *probe) left() bool {
 }
 
 func pendingLeftOut(ctx context.Context, p *probe) {
-	if p.left() {
+	if p.left(ctx) {
 		p.refused(ctx, "a commit that leaves out the pending removal", p.s.adding.commit)
 	}
 }
 
 func whileLeaving(ctx context.Context, p *probe) {
-	if !p.left() {
+	if !p.left(ctx) {
 		return
 	}
 	o := p.s.adding.guest
@@ -342,8 +357,10 @@ func (p *probe) joins(ctx context.Context, device string, with bool) []byte {
 	return c.JoinExternal(&content.GroupInfo, content.RatchetTree.Tree, selfRemoves...)
 }
 
-func joinWhilePending(ctx context.Context, p *probe) {
-	if !p.left() {
+func joinWhilePending(ctx context.Context, p *probe) { p.step(ctx, "UPD-19", removes) }
+
+func removes(ctx context.Context, p *probe) {
+	if !p.left(ctx) {
 		return
 	}
 	if body := p.joins(ctx, "hasty", false); body != nil {
@@ -366,7 +383,10 @@ func joinWhilePending(ctx context.Context, p *probe) {
 	}
 }
 
-func madeAnew(ctx context.Context, p *probe) {
+func madeAnew(ctx context.Context, p *probe) { p.step(ctx, "FAN-13", commitsTheRest) }
+
+func commitsTheRest(ctx context.Context, p *probe) {
+	p.step(ctx, "UPD-19", removes)
 	g, add := p.s.guest, p.s.adding
 	if add.ext == nil {
 		p.Outcome, p.Reason = Skipped, "there was no external commit (UPD-19)"
@@ -388,7 +408,8 @@ func madeAnew(ctx context.Context, p *probe) {
 	}
 }
 
-func ofTheHub(_ context.Context, p *probe) {
+func ofTheHub(ctx context.Context, p *probe) {
+	p.step(ctx, "FAN-13", commitsTheRest)
 	add := p.s.adding
 	if add.ext == nil || len(add.ext.ExternalProposals) == 0 {
 		p.Outcome, p.Reason = NotApplicable, "the hub had nothing to say of its own (FAN-13)"
@@ -401,6 +422,7 @@ func ofTheHub(_ context.Context, p *probe) {
 }
 
 func toldOfRemoval(ctx context.Context, p *probe) {
+	p.step(ctx, "FAN-13", commitsTheRest)
 	o, add := p.s.adding.guest, p.s.adding
 	if add.external == nil {
 		p.Outcome, p.Reason = Skipped, "nobody removed it (UPD-19)"
@@ -411,6 +433,7 @@ func toldOfRemoval(ctx context.Context, p *probe) {
 }
 
 func nothingMore(ctx context.Context, p *probe) {
+	p.step(ctx, "FAN-13", commitsTheRest)
 	g, o, add := p.s.guest, p.s.adding.guest, p.s.adding
 	if add.external == nil {
 		p.Outcome, p.Reason = Skipped, "nobody removed it (UPD-19)"
