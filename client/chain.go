@@ -10,6 +10,16 @@ import (
 // chainLabel is what providers start every hash of a room log with.
 const chainLabel = "hubbub room log v1"
 
+// ownLabel is what the hash of a place is made with that a provider counts by itself,
+// because the room's hub gives its log no places.
+const ownLabel = "hubbub log in order of arrival v1"
+
+// counted says whether a log that begins there is one in order of arrival at the own
+// provider: its places are nobody else's, and no hub signs them.
+func (p Pos) counted(room mimi.RoomURI) bool {
+	return p == Pos{Hash: sha256.Sum256([]byte(ownLabel + string(room)))}
+}
+
 // startPos is the place before entry 1 of a room.
 func startPos(room mimi.RoomURI) Pos {
 	return Pos{Hash: sha256.Sum256([]byte(chainLabel + string(room)))}

@@ -61,6 +61,7 @@ type Client struct {
 	stockDue   atomic.Bool // the stock of KeyPackages is to be looked at
 	refreshDue atomic.Bool // what the provider says about itself is
 	proofDue   atomic.Bool // what the hubs have signed is
+	bringDue   atomic.Bool // what the provider may have to know of rooms is to be told
 
 	sends sendQueue
 

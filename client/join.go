@@ -147,6 +147,9 @@ func (c *Client) join(ctx context.Context, room mimi.RoomURI, code []byte) error
 		if err != nil {
 			return err
 		}
+		if err := c.bringJoin(ctx, room, info); err != nil {
+			return err
+		}
 		o, err := c.joinOnce(ctx, room, info, len(code) > 0)
 		if err != nil || o.err != nil {
 			return errors.Join(err, o.err)

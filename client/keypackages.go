@@ -130,6 +130,12 @@ func (c *Client) chores(ctx context.Context) error {
 			return err
 		}
 	}
+	if c.bringDue.Swap(false) {
+		if err := c.bringAll(cctx); err != nil {
+			c.bringDue.Store(true)
+			return err
+		}
+	}
 	if c.stockDue.Swap(false) {
 		if err := c.restock(cctx); err != nil {
 			c.stockDue.Store(true)

@@ -150,6 +150,10 @@ type Verification struct {
 	// contradictions that were settled, and no problems.
 	Former []FormerCopy
 	Frozen string // why the own provider takes nothing more; empty = it does
+	// NoProof says that the hub offers no proof: it gives its log no places and signs
+	// nothing. Checked is then the own provider's copy by itself; what others hold cannot
+	// be compared with it.
+	NoProof bool
 	// Problems are contradictions, each in one line; empty = everything that could
 	// be compared agrees.
 	Problems []string
@@ -183,6 +187,7 @@ func (c *Client) Verify(ctx context.Context, room mimi.RoomURI) (*Verification, 
 	if n := len(v.out.Evidence); n > 0 {
 		v.problem("the own provider keeps two checkpoints of the hub that cannot both be true")
 	}
+	v.out.NoProof = position(res.Msg.GetRoom().GetStart()).counted(room)
 	v.want(own.Seq)
 	v.want(before.Seq)
 	v.checkpoint(string(c.domain), res.Msg.GetRoom().GetCheckpoint())

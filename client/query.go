@@ -55,6 +55,7 @@ func (c *Client) roomInfo(p *clientpb.Room) RoomInfo {
 		Epoch: p.GetEpoch(), Participant: p.GetParticipant(), Frozen: p.GetFrozen(), HubStatus: peerStatus(p.GetHubStatus()),
 		Queued: int(p.GetQueued()),
 	}
+	info.NoProof = info.Start.counted(info.Room)
 	info.Delivery = deliveries(p.GetDelivery(), info.Pos.Seq, c.opts.Now())
 	for _, u := range p.GetParticipants() {
 		info.Participants = append(info.Participants, Participant{User: mimi.UserURI(u.GetUser()), Role: u.GetRole()})

@@ -209,7 +209,7 @@ func (s *syncState) frame(b *batch, f *clientpb.ServerFrame, acks map[mimi.RoomU
 		return b.roomChanged(f.RoomChanged)
 	case *clientpb.ServerFrame_Welcome:
 		ack(f.Welcome.GetRoom(), f.Welcome.GetSeq())
-		return b.welcome(f.Welcome)
+		return b.enterKnowing(f.Welcome)
 	case *clientpb.ServerFrame_Entry:
 		uri, err := mimi.ParseRoom(f.Entry.GetRoom())
 		if err != nil {
@@ -297,6 +297,7 @@ func (c *Client) goOnline() {
 	c.stockDue.Store(true)
 	c.refreshDue.Store(true)
 	c.proofDue.Store(true)
+	c.bringDue.Store(true)
 	signal(c.kickOutbox)
 	signal(c.kickChores)
 }

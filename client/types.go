@@ -77,8 +77,12 @@ type RoomInfo struct {
 	// Signed is the newest place in the log that the hub has signed and that this
 	// device found to agree with its own log; zero if there is none, and from
 	// [Client.Rooms]. Entries since then are on the provider's word.
-	Signed       Pos
-	Start        Pos // where the provider's copy begins
+	Signed Pos
+	Start  Pos // where the provider's copy begins
+	// NoProof says that the room's hub offers no proof of its log: it gives entries no
+	// places and signs nothing. Pos counts what arrived at the own provider, and can be
+	// compared with nobody's.
+	NoProof      bool
 	Epoch        uint64
 	Participants []Participant
 	Member       bool        // this device is in the MLS group

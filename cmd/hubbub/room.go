@@ -52,7 +52,8 @@ type roomJSON struct {
 	HubError     string        `json:"hub_error,omitempty"`
 	Seq          uint64        `json:"seq"`
 	Hash         string        `json:"hash"`
-	StartSeq     uint64        `json:"start_seq"` // the provider's copy begins after it
+	StartSeq     uint64        `json:"start_seq"`          // the provider's copy begins after it
+	NoProof      bool          `json:"no_proof,omitempty"` // the hub offers none: seq and hash are those of arrival
 	Epoch        uint64        `json:"epoch"`
 	Participants []participant `json:"participants"`
 	Member       bool          `json:"member"`      // this device is in the group
@@ -75,7 +76,7 @@ type participant struct {
 
 func toJSON(r client.RoomInfo) roomJSON {
 	out := roomJSON{Room: r.Room, Name: r.Name, Hub: r.Hub, Seq: r.Pos.Seq, Hash: fmt.Sprintf("%x", r.Pos.Hash),
-		StartSeq: r.Start.Seq, Epoch: r.Epoch, Participants: []participant{}, Member: r.Member, Participant: r.Participant,
+		StartSeq: r.Start.Seq, NoProof: r.NoProof, Epoch: r.Epoch, Participants: []participant{}, Member: r.Member, Participant: r.Participant,
 		Queued: r.Queued, Frozen: r.Frozen, Suspicious: r.Suspicious, Missed: r.Missed}
 	for _, p := range r.Participants {
 		out.Participants = append(out.Participants, participant{User: p.User, Role: p.Role})
@@ -156,6 +157,9 @@ func (c *cli) roomShowCmd() *cobra.Command {
 				r.Room, r.Hub, r.Pos, r.Epoch, standing(r))
 			if r.Start.Seq > 0 {
 				fmt.Fprintf(c.out, "  this provider's copy begins after Seq %d\n", r.Start.Seq)
+			}
+			if r.NoProof {
+				fmt.Fprintf(c.out, "  %s\n", noProof(r.Room))
 			}
 			if r.Missed > 0 {
 				fmt.Fprintf(c.out, "  %d messages could not be decrypted on this device\n", r.Missed)

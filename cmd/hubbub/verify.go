@@ -24,6 +24,7 @@ type verifyJSON struct {
 	Signed   *placeJSON    `json:"signed,omitempty"` // newest checkpoint that verifies
 	Note     string        `json:"note,omitempty"`   // the checkpoint itself
 	Copies   []replicaJSON `json:"copies"`
+	NoProof  bool          `json:"no_proof,omitempty"` // the hub offers none
 	Frozen   string        `json:"frozen,omitempty"`
 	Evidence string        `json:"evidence,omitempty"`
 	Former   []formerJSON  `json:"former,omitempty"` // copies that were replaced by the hub's
@@ -99,7 +100,7 @@ func (c *cli) verify(ctx context.Context, cl *session, r client.RoomInfo) error 
 
 func verificationJSON(v *client.Verification) verifyJSON {
 	out := verifyJSON{Room: v.Room, OK: len(v.Problems) == 0, Device: place(v.Own), Provider: place(v.Pos), First: v.First, Last: v.Last,
-		Copies: []replicaJSON{}, Frozen: v.Frozen, Evidence: string(v.Evidence), Problems: append([]string{}, v.Problems...)}
+		Copies: []replicaJSON{}, NoProof: v.NoProof, Frozen: v.Frozen, Evidence: string(v.Evidence), Problems: append([]string{}, v.Problems...)}
 	if v.Signed != nil {
 		p := place(v.Signed.Pos)
 		out.Signed, out.Note = &p, string(v.Signed.Note)
@@ -121,15 +122,24 @@ func verificationJSON(v *client.Verification) verifyJSON {
 	return out
 }
 
+// noProof says what it means that a hub gives its log no places.
+func noProof(room mimi.RoomURI) string {
+	return fmt.Sprintf("the hub, %s, offers no proof: it numbers and signs nothing, so that the copies of other providers cannot be compared,\n"+
+		"  and what is missing cannot be fetched; the numbers here are those of arrival at the own provider", room.Domain())
+}
+
 func (c *cli) printVerification(v *client.Verification, r client.RoomInfo) error {
 	fmt.Fprintf(c.out, "%s\n  %s\n", term.Printable(roomName(r)), v.Room)
 	fmt.Fprintf(c.out, "  this device processed the log up to %s\n", v.Own)
 	if v.Last > 0 {
 		fmt.Fprintf(c.out, "  its provider's copy stands at %s; the hash chain was recomputed from entry %d to %d\n", v.Pos, v.First, v.Last)
 	}
-	if v.Signed != nil {
+	switch {
+	case v.Signed != nil:
 		fmt.Fprintf(c.out, "  the hub has signed %s\n", v.Signed.Pos)
-	} else {
+	case v.NoProof:
+		fmt.Fprintf(c.out, "  %s\n", noProof(v.Room))
+	default:
 		fmt.Fprintln(c.out, "  nobody holds a checkpoint signed by the hub")
 	}
 	var rows [][]string

@@ -80,6 +80,7 @@ type Config struct {
 	Proofs      Proofs     // optional: rooms without checkpoints
 	People      People     // optional: neither consent nor profiles
 	Moderation  Moderation // optional: no reports of abuse
+	Replicas    Replicas   // optional: hubs have to offer snapshots
 	// Assets answers requests about attachments, which may ask Caller; optional.
 	Assets http.Handler
 	// Peer says how another provider is doing; optional.
@@ -162,6 +163,7 @@ func (s *Server) Handler() http.Handler {
 	s.handlePeople(mux, options...)
 	s.handleAssets(mux)
 	s.handleReports(mux, options...)
+	s.handleReplicas(mux, options...)
 	mux.HandleFunc("GET "+clientpb.SyncPath, s.serveSync)
 	return securityHeaders(mux)
 }

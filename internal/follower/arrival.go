@@ -82,6 +82,7 @@ func (n *notification) applyOwn(ctx context.Context) error {
 	if n.replica.state == nil && (a.begins || len(n.appends) > 0) {
 		n.f.judgeKept(ctx, n.uri, n.replica)
 	}
+	a.tell() // all of it at once: who looks at half of it would not look again
 	return n.answer(ctx, refused)
 }
 
@@ -279,6 +280,14 @@ func (a *arrival) write(ctx context.Context) error {
 		return err
 	}
 	a.f.outbox.arrived(a.appends)
+	return nil
+}
+
+// tell wakes those who have something new to read.
+func (a *arrival) tell() {
+	if len(a.appends)+len(a.welcomes) == 0 {
+		return
+	}
 	a.f.cfg.Wake(a.uri)
 	for _, w := range a.welcomes {
 		a.f.cfg.WakeClient(w.Client)
@@ -286,7 +295,6 @@ func (a *arrival) write(ctx context.Context) error {
 	for _, m := range a.spans {
 		a.f.cfg.WakeClient(m.Client)
 	}
-	return nil
 }
 
 func (a *arrival) rows(tx store.Tx) error {
@@ -307,8 +315,10 @@ func (a *arrival) rows(tx store.Tx) error {
 			return err
 		}
 	}
-	if err := tx.OpenSpans(a.uri, a.spans); err != nil {
-		return err
+	if len(a.spans) > 0 {
+		if err := tx.OpenSpans(a.uri, a.spans); err != nil {
+			return err
+		}
 	}
 	for _, w := range a.early {
 		if err := tx.PutEarlyWelcome(w); err != nil {

@@ -222,7 +222,7 @@ func (p *Provider) wireAPI(k keyring, h *hub.Hub, km *keymaterial.Service, hubKe
 	r := &rooms{domain, p.store, h, p.follower, km, p.remote, p.notifier.WakeClient}
 	p.api = api.New(api.Config{
 		Assets: p.assets.clients(),
-		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people, Moderation: p.moderator,
+		Domain: domain, Store: p.store, Rooms: r, Creator: r, KeyPackages: km, Issuer: k.issuer, Proofs: p.proofs, People: p.people, Moderation: p.moderator, Replicas: replicas{p.follower},
 		Peer: p.peerStatus, Deliveries: p.deliveries, Operations: p.operations(k, h), Successions: &successions{p.follower, p.notifier}, Backup: (&backups{p.cfg, p.database}).Backup, Resync: p.follower.CatchUp, Limits: limits, Notifier: p.notifier, Tails: p.tails, CredentialRoots: k.userRoots, HubSender: sender,
 		Software: "hubbub", Log: p.log.With("part", "api"),
 	})
