@@ -1,6 +1,7 @@
 package follower_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -245,4 +246,28 @@ func entriesOf(p *provider, uri mimi.RoomURI) (list []store.Entry, err error) {
 		return err
 	})
 	return list, err
+}
+
+// Whoever reads a log through while it is replaced finds nothing wrong, although the
+// new one begins where the old one did.
+func TestReplaceUnderAReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTrio(t)
+		x.fork()
+		x.decide()
+		x.freezeAt(x.b)
+		replaced := false
+		f, err := fsck.Chain(t.Context(), x.b.store, chat, func(context.Context) (err error) {
+			if !replaced {
+				replaced = true
+				_, err = x.b.follower.Replace(x.Context(), chat, frozenFor, "test")
+				x.say(7) // more than the old one had
+			}
+			return err
+		})
+		if err != nil || f != nil || !replaced {
+			t.Errorf("%v, %v, replaced %t", f, err, replaced)
+		}
+		x.checkEqual("b.localhost")
+	})
 }

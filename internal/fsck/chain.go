@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"hubbub/internal/record"
 	"hubbub/internal/room"
 	"hubbub/internal/store"
 	"hubbub/mimi"
@@ -15,6 +16,7 @@ import (
 // wrong entry, nil if there is none. A log that is replaced meanwhile is let be.
 func Chain(ctx context.Context, st store.Store, uri mimi.RoomURI, pause func(context.Context) error) (*Finding, error) {
 	var start, pos *room.Pos
+	var aside int // copies that were set aside before
 	for {
 		var page []store.Entry
 		replaced := false
@@ -23,11 +25,15 @@ func Chain(ctx context.Context, st store.Store, uri mimi.RoomURI, pause func(con
 			if err != nil {
 				return err
 			}
+			formers, err := record.Formers(tx, uri)
+			if err != nil {
+				return err
+			}
 			if start == nil {
 				first := r.Start
-				start, pos = &r.Start, &first
+				start, pos, aside = &r.Start, &first, len(formers)
 			}
-			if replaced = r.Start != *start; replaced {
+			if replaced = r.Start != *start || len(formers) != aside; replaced {
 				return nil
 			}
 			page, err = tx.Entries(uri, pos.Seq, pageEntries, pageBytes)
