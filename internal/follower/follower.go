@@ -7,6 +7,15 @@
 // is durable here before its client hears "queued", goes to the hub with the
 // same octets until the hub has answered, and becomes "posted" when it comes
 // back in the hub's log.
+//
+// A replica begins at a snapshot that the hub has signed. A hub of another make has
+// none, and its provider cannot open the Welcome that tells a client all it needs. Two
+// ways were weighed: to take what arrives and pass it on without judging it, and to have
+// a client tell its provider what it joined. Each alone falls short: the first never sees
+// a hub that breaks its rules, the second has nothing durable, and nothing to read, until
+// a device is there. So it is both, see arrival.go and bring.go: storing begins with the
+// Welcome, judging with the first state that a client brings and that another member has
+// signed. Where entries turn out to be missing, judging ends and storing goes on.
 package follower
 
 import (
