@@ -264,8 +264,15 @@ func TestPlainHubExternal(t *testing.T) {
 		if err != nil || got != follower.Kept {
 			t.Fatal(got, err)
 		}
+		x.b.kill()
+		x.b.start()
+		x.hush(true) // the commit is accepted, and heard of only after the next death
 		dave.write(store.SubmitUpdate, dave.JoinExternal(&info.GroupInfo, info.RatchetTree.Tree))
-		pass(time.Minute)
+		pass(500 * time.Millisecond)
+		x.b.kill()
+		x.b.start()
+		x.hush(false)
+		pass(10 * time.Minute)
 		x.same(x.b)
 		if s := dave.submission("1"); s.State != store.Posted || s.Seq != 1 {
 			t.Errorf("the commit is %+v", s)
