@@ -26,8 +26,8 @@ type edit struct{ file, old, new string }
 
 var bugs = []planted{
 	{"the hub answers before the entry is durable", []edit{{"internal/hub/hub.go",
-		"err := h.cfg.Store.Update(ctx, write)\n",
-		"err := h.cfg.Store.Update(ctx, write)\n\tif errors.Is(err, store.ErrUnknownOutcome) {\n\t\terr = nil\n\t}\n"}}},
+		"return keepLinks(tx, r.state, &next, next.LastTimestamp)\n\t})\n",
+		"return keepLinks(tx, r.state, &next, next.LastTimestamp)\n\t})\n\tif errors.Is(err, store.ErrUnknownOutcome) {\n\t\terr = nil\n\t}\n"}}},
 	{"the hub does not look for repeats", []edit{{"internal/hub/write.go",
 		"if errors.Is(err, store.ErrNotFound) || err == nil && !w.answers.repeats(entry) {",
 		"if errors.Is(err, store.ErrNotFound) || err == nil {"}}},
