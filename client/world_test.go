@@ -15,6 +15,7 @@ import (
 
 	"hubbub/client/clientpb"
 	"hubbub/internal/identity"
+	"hubbub/internal/loopback"
 	"hubbub/internal/provider"
 	"hubbub/mimi"
 )
@@ -91,12 +92,11 @@ func (w *world) ok(err error) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 func (w *world) start(d mimi.Domain) {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +20,7 @@ import (
 	"hubbub/client/clientpb"
 	"hubbub/internal/fakepeer"
 	"hubbub/internal/identity"
+	"hubbub/internal/loopback"
 	"hubbub/internal/provider"
 	"hubbub/mimi"
 )
@@ -51,17 +50,10 @@ func (s *stage) ok(err error) {
 
 func (s *stage) file(name string) string { return filepath.Join(s.dir, name) }
 
-// free is an address nobody listens at. On Linux it is one of its own, so that no other
-// process gets its port before it is used.
 func (s *stage) free() string {
-	own := fmt.Sprintf("127.%d.%d.%d:0", 1+rand.N(254), rand.N(256), 1+rand.N(254))
-	ln, err := net.Listen("tcp", own)
-	if err != nil {
-		ln, err = net.Listen("tcp", "127.0.0.1:0")
-	}
+	addr, err := loopback.Free()
 	s.ok(err)
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 func newStage(t *testing.T) *stage {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"hubbub/client"
 	"hubbub/client/clientpb"
 	"hubbub/internal/identity"
+	"hubbub/internal/loopback"
 	"hubbub/internal/provider"
 	"hubbub/mimi"
 )
@@ -115,17 +115,11 @@ func (w *world) load(domain mimi.Domain, cfg provider.Config) provider.Config {
 	return cfg
 }
 
-// freeAddr is an address nobody listens at. On Linux it is one of its own, so that no
-// other process gets its port before it is used.
 func (w *world) freeAddr() string {
 	w.Helper()
-	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.N(254), rand.N(256), 1+rand.N(254)))
-	if err != nil {
-		ln, err = net.Listen("tcp", "127.0.0.1:0")
-	}
+	addr, err := loopback.Free()
 	w.ok(err)
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 func (w *world) start(domain mimi.Domain) {

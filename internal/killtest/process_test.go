@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"hubbub/internal/identity"
+	"hubbub/internal/loopback"
 	"hubbub/internal/provider"
 	"hubbub/mimi"
 )
@@ -122,10 +122,9 @@ func ok(t *testing.T, err error) {
 // freeAddr picks an address that stays the same when a provider starts again.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.Free()
 	ok(t, err)
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 // start runs the provider, armed to die at a place, or not if it is "". It does

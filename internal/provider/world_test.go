@@ -3,12 +3,12 @@ package provider
 import (
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"hubbub/internal/identity"
+	"hubbub/internal/loopback"
 	"hubbub/mimi"
 )
 
@@ -94,12 +94,11 @@ func (w *world) config(dir string, d mimi.Domain) Config {
 // freeAddr picks an address that stays the same when a provider starts again.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 // testLog shows what providers have to say when a test fails or runs verbosely.

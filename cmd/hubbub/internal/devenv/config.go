@@ -2,12 +2,12 @@ package devenv
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"hubbub/internal/identity"
+	"hubbub/internal/loopback"
 	"hubbub/mimi"
 )
 
@@ -30,7 +30,7 @@ func nameOf(i int) string { return string(rune('a' + i)) }
 // plan decides where everything of n providers lies. Ports are chosen once, so
 // that a provider that is started again is found where it was.
 func plan(dir, sockets string, n int) ([]Provider, error) {
-	ports, err := freePorts(2 * n)
+	ports, err := loopback.Ports(2 * n)
 	if err != nil {
 		return nil, err
 	}
@@ -48,21 +48,6 @@ func plan(dir, sockets string, n int) ([]Provider, error) {
 		})
 	}
 	return out, nil
-}
-
-// freePorts asks the kernel for n ports. All are held until the last is known,
-// so that they differ.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("choosing a loopback port: %w", err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 // socketDir is where the Unix sockets lie: in dir if the path is short enough
