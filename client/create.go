@@ -140,11 +140,11 @@ func (c *Client) announceRoom(ctx context.Context, uri mimi.RoomURI) error {
 	}
 	serr := c.step(func(b *batch) error {
 		r := b.room(uri)
-		if final {
+		switch {
+		case r.phase != phaseCreating: // it was asked twice, and the other answer came first
+		case final:
 			r.phase, r.group = phaseOut, nil
-			return nil
-		}
-		if r.phase == phaseCreating {
+		default:
 			r.phase, r.announced = phaseMember, true
 			b.emit(RoomAdded{Room: uri, Hub: c.domain, Member: true})
 		}

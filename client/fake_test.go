@@ -37,6 +37,8 @@ type fake struct {
 
 	// refuse decides on each write; nil, or nil from it, takes the write.
 	refuse func(*clientpb.NewSubmission) *clientpb.ErrorDetail
+	// created answers requests to make a room; nil = it is made.
+	created func() error
 
 	mu      sync.Mutex
 	pos     map[mimi.RoomURI]Pos
@@ -268,6 +270,11 @@ func (f *fake) post(n *clientpb.NewSubmission) (*clientpb.Submission, error) {
 }
 
 func (f *fake) CreateRoom(context.Context, *connect.Request[clientpb.CreateRoomRequest]) (*connect.Response[clientpb.CreateRoomResponse], error) {
+	if f.created != nil {
+		if err := f.created(); err != nil {
+			return nil, err
+		}
+	}
 	return connect.NewResponse(&clientpb.CreateRoomResponse{}), nil
 }
 

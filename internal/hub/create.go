@@ -98,16 +98,23 @@ func create(tx store.Tx, rec store.RoomRecord, s *room.State, eff *room.Effects,
 	return keepLinks(tx, nil, s, eff.Changes[0].Timestamp)
 }
 
-// createdBefore tells a repeat from an attempt to take a name that is in use.
+// createdBefore tells a repeat, whatever has happened in the room since, from an attempt
+// to take a name that is in use.
 func (h *Hub) createdBefore(ctx context.Context, req CreateRequest) error {
-	taken := mimi.NewProblem(http.StatusConflict, mimi.CodeConflict, "the room exists")
-	r, err := h.lock(ctx, req.Room)
+	var start []byte
+	err := h.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
+		start, err = tx.Meta(record.StartKey(req.Room))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer r.mu.Unlock()
-	if r.state.Pos.Seq == 0 && bytes.Equal(r.state.GroupInfo(), req.GroupInfo) {
-		return nil
+	s, err := room.ParseSnapshot(start)
+	if err != nil {
+		return err
 	}
-	return taken
+	if !bytes.Equal(s.GroupInfo, req.GroupInfo) {
+		return mimi.NewProblem(http.StatusConflict, mimi.CodeConflict, "the room exists")
+	}
+	return nil
 }

@@ -402,6 +402,25 @@ func TestCreateRefuses(t *testing.T) {
 	}
 }
 
+// TestCreateAgain: whoever did not hear that its room was made is told so later as well.
+func TestCreateAgain(t *testing.T) {
+	x := newBench(t)
+	made := x.creation(x.alice, chat)
+	x.must(x.hub.Create(x.Context(), x.alice.URI, made))
+	x.update(x.alice, x.alice.Add(x.bob.KeyPackage()))
+	after := x.dump()
+	if err := x.hub.Create(x.Context(), x.alice.URI, made); err != nil {
+		t.Errorf("a repeat after a commit: %v", err)
+	}
+	var p *mimi.Problem
+	if err := x.hub.Create(x.Context(), x.alice.URI, x.creation(x.alice, chat)); !errors.As(err, &p) || p.Status != 409 {
+		t.Errorf("the same name again: %v", err)
+	}
+	if x.dump() != after {
+		t.Error("a repeat changed something")
+	}
+}
+
 // GroupInfo is for participants' clients, from their own provider, and only they
 // can read it.
 func TestGroupInfo(t *testing.T) {
