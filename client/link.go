@@ -116,11 +116,8 @@ func (c *Client) Links(uri mimi.RoomURI) ([]LinkInfo, error) {
 	c.mu.Lock()
 	r := c.rooms[uri]
 	c.mu.Unlock()
-	if r == nil {
-		return nil, ErrUnknownRoom
-	}
-	if r.group == nil {
-		return nil, ErrNotMember
+	if err := r.held(); err != nil {
+		return nil, err
 	}
 	p, links, err := r.linkPolicy()
 	if err != nil {

@@ -33,11 +33,8 @@ func (c *Client) Policy(room mimi.RoomURI) (*RoomPolicy, error) {
 		return nil, c.fatal
 	}
 	r := c.rooms[room]
-	if r == nil {
-		return nil, ErrUnknownRoom
-	}
-	if r.group == nil {
-		return nil, ErrNotMember
+	if err := r.held(); err != nil {
+		return nil, err
 	}
 	s, err := c.policyState(room, r.group)
 	if err != nil {

@@ -28,11 +28,8 @@ func (c *Client) Roles(uri mimi.RoomURI) ([]Role, error) {
 	c.mu.Lock()
 	r := c.rooms[uri]
 	c.mu.Unlock()
-	if r == nil {
-		return nil, ErrUnknownRoom
-	}
-	if r.group == nil {
-		return nil, ErrNotMember
+	if err := r.held(); err != nil {
+		return nil, err
 	}
 	data, ok := r.group.Public().Dictionary().Get(mimi.ComponentRolesList)
 	if !ok {

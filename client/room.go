@@ -58,6 +58,17 @@ func (r *room) member() error {
 	return nil
 }
 
+// held says whether the device holds the room's group, if only to look at it.
+func (r *room) held() error {
+	switch {
+	case r == nil:
+		return ErrUnknownRoom
+	case r.group == nil:
+		return ErrNotMember
+	}
+	return nil
+}
+
 // participants is the list in the group's state.
 func (r *room) participants() (*mimi.ParticipantListData, error) {
 	return participantsOf(r.group.Public())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -15,14 +14,7 @@ func TestAttach(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	dir := shortDir(t)
-	ctx, interrupt := context.WithCancel(t.Context())
-	tv, ended := newScreen(), make(chan int, 1)
-	go func() {
-		ended <- run(ctx, func() {}, []string{"dev", "--dir", dir}, strings.NewReader(""), tv, tv)
-	}()
-	defer func() { interrupt(); <-ended }()
-	tv.until(t, "Ctrl-C ends everything")
+	dir, _ := standingDev(t)
 	file, octets := filepath.Join(t.TempDir(), "menu.pdf"), bytes.Repeat([]byte("soup "), 300_000)
 	if err := os.WriteFile(file, octets, 0o600); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"strings"
@@ -18,14 +17,7 @@ func TestMessages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	dir := shortDir(t)
-	ctx, interrupt := context.WithCancel(t.Context())
-	tv, ended := newScreen(), make(chan int, 1)
-	go func() {
-		ended <- run(ctx, func() {}, []string{"dev", "--dir", dir}, strings.NewReader(""), tv, tv)
-	}()
-	defer func() { interrupt(); <-ended }()
-	tv.until(t, "Ctrl-C ends everything")
+	dir, _ := standingDev(t)
 	ok := func(args ...string) (m messageJSON) {
 		t.Helper()
 		code, out, errs := call(t, "", append(args, "--dir", dir)...)

@@ -110,19 +110,34 @@ func (s *screen) until(t *testing.T, want string) {
 	}
 }
 
+// standingDev is the directory of a dev environment that has played its story and stays up
+// until end or the end of the test. It has to end without a complaint.
+func standingDev(t *testing.T) (dir string, end func()) {
+	t.Helper()
+	dir = shortDir(t)
+	ctx, interrupt := context.WithCancel(context.Background())
+	tv, ended := newScreen(), make(chan int, 1)
+	go func() {
+		ended <- run(ctx, func() {}, []string{"dev", "--dir", dir}, strings.NewReader(""), tv, tv)
+	}()
+	end = sync.OnceFunc(func() {
+		interrupt()
+		if code := <-ended; code != exitOK {
+			text, _ := tv.look()
+			t.Errorf("dev ended with %d: %s", code, text)
+		}
+	})
+	t.Cleanup(end)
+	tv.until(t, "Ctrl-C ends everything")
+	return dir, end
+}
+
 // TestTakePart does what a person does with several terminals.
 func TestTakePart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	dir := shortDir(t)
-	ctx, interrupt := context.WithCancel(t.Context())
-	tv, ended := newScreen(), make(chan int, 1)
-	go func() {
-		ended <- run(ctx, func() {}, []string{"dev", "--dir", dir}, strings.NewReader(""), tv, tv)
-	}()
-	defer func() { interrupt(); <-ended }()
-	tv.until(t, "Ctrl-C ends everything")
+	dir, end := standingDev(t)
 
 	ok := func(stdin string, args ...string) string {
 		t.Helper()
@@ -353,12 +368,7 @@ func TestTakePart(t *testing.T) {
 		refused(exitUsage, "0 join links", with(alice, "room", "link", "revoke", made.Link)...)
 	})
 
-	interrupt()
-	if code := <-ended; code != exitOK {
-		text, _ := tv.look()
-		t.Errorf("dev ended with %d: %s", code, text)
-	}
-	ended <- 0
+	end()
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("something was left behind: %v", err)
 	}
