@@ -58,3 +58,28 @@ func TestAttachedToNothing(t *testing.T) {
 	}))
 	w.until(alice, "distrust", func() bool { return alice.rooms[uri].suspicious != "" })
 }
+
+// TestOwnRemovalIsForOthers: a device commits what waits, but not what takes it out.
+func TestOwnRemovalIsForOthers(t *testing.T) {
+	f := newFake(t)
+	alice, cathy, bob := f.open(f.enrol("alice", "phone"), nil), f.open(f.enrol("cathy", "phone"), nil), f.open(f.enrol("bob", "phone"), nil)
+	uri := f.room(alice, cathy, bob)
+	group := func(c *Client) *mls.Group {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.rooms[uri].group
+	}
+	waits := &room{group: group(bob)}
+	if waits.mayCommit() {
+		t.Error("there is nothing to commit")
+	}
+	_, msg, err := group(alice).Propose(mls.Proposal{Type: mls.ProposalTypeRemove, Remove: &mls.Remove{Removed: group(cathy).OwnLeaf()}}, mls.ProposeOptions{})
+	f.ok(err)
+	for c, want := range map[*Client]bool{cathy: false, bob: true} {
+		p, err := group(c).Process(msg)
+		f.ok(err)
+		if r := (&room{group: p.(*mls.ProposalReceived).Next}); r.mayCommit() != want {
+			t.Errorf("%s may commit it: %v, want %v", c.URI(), !want, want)
+		}
+	}
+}
