@@ -180,6 +180,13 @@ func TestJoinByCode(t *testing.T) {
 	x.shows(x.cathy, l.Code()) // as often as it likes
 	x.refused("shown by another", eve, chat, l.Code())
 	x.want("the user who showed it", x.joins(x.cathy, content), "")
+	x.view(func(tx store.ReadTx) error { // her own commit is the first thing her provider hears
+		f, err := tx.Fanout(chat, "c.localhost")
+		if err == nil && f.Sent != x.head().Seq-1 {
+			t.Errorf("the queue of her provider begins after %d, her commit is %d", f.Sent, x.head().Seq)
+		}
+		return err
+	})
 	x.refused("used", eve, chat, l.Code())
 	x.refused("used, and its user in the room", x.world.Client("cathy@c.localhost", "laptop"), "mimi://a.localhost/r/none", l.Code())
 
